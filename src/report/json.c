@@ -5,6 +5,11 @@
 #include "quantities.h"
 
 #include "pb/json.h"
+#include "pb/variant.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
 
 static void put_number(pb_json *json, const char *key, double value)
 {
@@ -172,6 +177,51 @@ static void put_missing(const pb_results *results, pb_json *json)
     pb_json_end(json);
 }
 
+/* The names of variants taken apart: settings that are numbers as such, others as texts. */
+static void put_variant(pb_json *json, const char *axis, const char *name)
+{
+    const char *at = NULL;
+    pb_variant_setting s;
+    char key[256], value[256];
+
+    pb_json_put_object(json, NULL, PB_JSON_INLINE);
+    pb_json_put_text(json, "axis", axis);
+    pb_json_put_text(json, "name", name);
+    (void)snprintf(value, sizeof value, "%.*s", pb_variant_base(name), name);
+    pb_json_put_text(json, "base", value);
+    pb_json_put_object(json, "settings", PB_JSON_INLINE);
+    while (pb_variant_next(name, &at, &s)) {
+        double number = pb_variant_number(&s);
+        (void)snprintf(key, sizeof key, "%.*s", s.key_length, s.key);
+        (void)snprintf(value, sizeof value, "%.*s", s.value_length, s.value);
+        if (isnan(number)) {
+            pb_json_put_text(json, key, value);
+        } else {
+            put_number(json, key, number);
+        }
+    }
+    pb_json_end(json);
+    pb_json_end(json);
+}
+
+static void put_variants(const pb_results *results, pb_json *json)
+{
+    static const char *const axes[] = {"model", "dataset", "method"};
+    char *const *const names[]      = {results->models, results->datasets, results->methods};
+    const int64_t counts[]          = {results->models_count, results->datasets_count,
+                                       results->methods_count};
+
+    pb_json_put_array(json, "variants", PB_JSON_LINES);
+    for (int axis = 0; axis < 3; axis++) {
+        for (int64_t i = 0; i < counts[axis]; i++) {
+            if (pb_variant_base(names[axis][i]) < (int)strlen(names[axis][i])) {
+                put_variant(json, axes[axis], names[axis][i]);
+            }
+        }
+    }
+    pb_json_end(json);
+}
+
 /* What the variants were chosen by, and which. */
 static void put_choices(const pb_report_choices *choices, const pb_results *results, pb_json *json)
 {
@@ -227,6 +277,7 @@ static pb_status put_all(const summary *all, const pb_results *results,
     put_text(&json, "sweep", results->sweep);
     put_text(&json, "protocol", results->protocol);
     put_cells(&json, all);
+    put_variants(results, &json);
     if (options != NULL && options->choices != NULL) {
         put_choices(options->choices, results, &json);
     }

@@ -177,8 +177,8 @@ static pb_status add_head(const summary *all, const pb_results *results, documen
 static pb_status add_choices(const pb_report_choices *choices, const pb_results *results,
                              document *doc)
 {
-    static const char *const header[] = {"model", "data set", "method", "chosen",
-                                         NULL,    "seeds",    "of",     NULL};
+    static const char *const header[] = {"model", "data set", "method",   "chosen",
+                                         NULL,    "seeds",    "variants", NULL};
     const char *columns[8];
     bool score = choices->by == PB_REPORT_BEST_SCORE;
 

@@ -166,6 +166,8 @@ def check_variants_xarray(engine):
         assert grid["score"].groupby("setting_rate").mean(...).values.tolist() == [4, 5.5]
         one = grid["score"].isel({"dataset": grid.setting_train_rows == 400, "method": grid.setting_r == 8})
         assert one.item() == 7
+        unstacked = lora.set_index(method=["setting_r", "setting_rate"]).unstack("method").isel(dataset=0, model=0, seed=0)
+        np.testing.assert_array_equal(unstacked.transpose("setting_r", "setting_rate"), [[2, np.nan], [np.nan, 3]])
         assert grid["setting_schedule"].values.tolist() == ["", "linear", "cosine", ""]
 
 

@@ -54,8 +54,11 @@ class Variants(case.Case):
         alone = os.path.join(self.folder, "alone")
         self.run_grid(grid, output=alone)
         self.assertEqual(self.digest(merged), self.digest(os.path.join(alone, "tiny.h5")))
-        report = self.expect(program.run(["report", merged, "--json"]), 0)
-        self.assertEqual({s["method"] for s in json.loads(report.out)["scores"]}, {"none", *NAMES})
+        report = json.loads(self.expect(program.run(["report", merged, "--json"]), 0).out)
+        self.assertEqual({s["method"] for s in report["scores"]}, {"none", *NAMES})
+        self.assertEqual([v["name"] for v in report["variants"]], NAMES)
+        self.assertEqual(report["variants"][2], {"axis": "method", "name": NAMES[2], "base": "mine",
+                                                 "settings": {"r": 4, "learning_rate": 1e-4}})
         self.expect(program.run(["status", self.output, "--json"]), 0, '"done": 5')
 
     def test_settings_are_columns_of_csv(self):
@@ -99,6 +102,12 @@ class Variants(case.Case):
         self.assertEqual([(k[0], k[1]) for k in rows],
                          [(f"good{{batch={b}}}", f"pairs{{train_rows={n}}}") for b in (2, 4) for n in (8, 16)])
         self.assertEqual(len({row["config_hash"] for row in rows.values()}), 4)
+
+    def test_the_example_is_ten_methods_from_one_file(self):
+        plan = program.run(["plan", os.path.join(program.SOURCE, "configs/grid/rates.cfg"), "--json"])
+        cells = json.loads(self.expect(plan, 0).out)["cells"]
+        self.assertEqual(len({cell["method"] for cell in cells}), 1 + 3 * 3)
+        self.assertEqual(len({(cell["trainable_params"], cell["method"].split("{")[0]) for cell in cells}), 1 + 3)
 
     def test_a_setting_that_the_method_refuses_is_reported_once_with_its_place(self):
         vary = VARY.replace("[2, 4]", "[\n2, 0]")

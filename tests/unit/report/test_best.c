@@ -133,7 +133,8 @@ static void reports_name_what_was_chosen_and_by_what(void **state)
     assert_ok(pb_report_text(&r, &how, &text));
     assert_non_null(strstr(text.data, "variants chosen by the mean validation loss over seeds; 5 "
                                       "cells of other variants are left out, 1 of them failed\n"));
-    assert_non_null(strstr(text.data, "\nm      rte       a       a{r=8}  0.3000  2 of 2   3\n"));
+    assert_non_null(
+        strstr(text.data, "\nm      rte       a       a{r=8}  0.3000  2 of 2         3\n"));
     assert_null(strstr(text.data, "mistake"));
     pb_string_clear(&text);
     choices.by = PB_REPORT_BEST_SCORE;
