@@ -76,6 +76,10 @@ typedef struct pb_batch {
     size_t block_bytes;
 } pb_batch;
 
+/* What numbers of rows and labels are rounded up to where `pad` is set. */
+int64_t pb_batch_padded_rows(int64_t rows);
+int64_t pb_batch_padded_labels(int64_t labels);
+
 /* Fails on an empty sample or on more than INT32_MAX rows. On failure `out` is zeroed. */
 pb_status pb_batch_build(const pb_sample *samples, int64_t count, const pb_batch_options *options,
                          pb_batch *out) PB_MUST_USE;

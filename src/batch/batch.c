@@ -178,19 +178,19 @@ static int64_t round_up(int64_t n, int64_t multiple)
     return (n + multiple - 1) / multiple * multiple;
 }
 
-static int64_t padded_rows(int64_t rows)
+int64_t pb_batch_padded_rows(int64_t rows)
 {
     return round_up(rows, rows <= 256 ? 32 : rows <= 1024 ? 64 : rows <= 4096 ? 128 : 256);
 }
 
 /* Powers of two while there are few; then as rows, of which large batches may have hardly more. */
-static int64_t padded_labels(int64_t labels)
+int64_t pb_batch_padded_labels(int64_t labels)
 {
     int64_t padded = 8;
     while (padded < labels && padded < 256) {
         padded *= 2;
     }
-    return padded >= labels ? padded : padded_rows(labels);
+    return padded >= labels ? padded : pb_batch_padded_rows(labels);
 }
 
 static pb_status allocate(packer *p, int64_t count, int64_t tokens, int64_t labels)
@@ -201,9 +201,9 @@ static pb_status allocate(packer *p, int64_t count, int64_t tokens, int64_t labe
                     .outs     = labels > count ? labels : count,
                     .samples  = count};
     if (p->options->pad && labels > 0) {
-        r.labels = padded_labels(r.labels);
-        r.outs   = padded_labels(r.outs);
-        r.rows   = padded_rows(r.rows + r.outs);
+        r.labels = pb_batch_padded_labels(r.labels);
+        r.outs   = pb_batch_padded_labels(r.outs);
+        r.rows   = pb_batch_padded_rows(r.rows + r.outs);
     }
     PB_TRY(batch_provide(p->out, lay_out(p, NULL, &r, tokens)));
     lay_out(p, p->out->block, &r, tokens);
@@ -305,9 +305,9 @@ static void add_padding(pb_batch *out, int64_t rows)
 /* The last rows are wanted, and the last wanted one has the labels. */
 static pb_status pad(pb_batch *out)
 {
-    int64_t outs   = padded_labels(out->outs);
-    int64_t labels = padded_labels(out->labels);
-    int64_t rows   = padded_rows(out->forest.rows + outs - out->outs);
+    int64_t outs   = pb_batch_padded_labels(out->outs);
+    int64_t labels = pb_batch_padded_labels(out->labels);
+    int64_t rows   = pb_batch_padded_rows(out->forest.rows + outs - out->outs);
     if (rows > INT32_MAX) {
         return PB_FAIL(PB_ERR_ARGUMENT, "a batch of %" PRId64 " rows is too large", rows);
     }

@@ -42,23 +42,6 @@ static work work_of(const cell_options *o, const pb_cell_split *split, int64_t l
     return w;
 }
 
-/* The lowest layer that a gradient has to reach; the number of layers when there is none. */
-static int64_t lowest_trained_layer(const pb_method *m)
-{
-    int64_t lowest = pb_model_get_config(m->model)->layers;
-    if (m->ops->virtual_rows != NULL || m->ops->virtual_keys != NULL) {
-        return 0;
-    }
-    for (int64_t i = 0; m->ops->acts != NULL && i < pb_model_site_count(m->model); i++) {
-        const pb_site *site = pb_model_site_at(m->model, i);
-        int64_t layer       = site->kind == PB_SITE_EMBEDDING ? 0 : site->layer;
-        if (layer >= 0 && layer < lowest && m->ops->acts(m, site) != 0) {
-            lowest = layer;
-        }
-    }
-    return lowest;
-}
-
 /* Trained numbers that are multiplied by every token. Tensors with a row per vocabulary entry are
  * used at label positions only, and encoders of virtual rows and keys see no tokens. */
 static double trained_at_sites(const pb_method *m)
@@ -90,7 +73,7 @@ static double row_flops(const pb_method *m, const work *w, bool training)
     if (!training) {
         return forward;
     }
-    double share    = 1.0 - (double)lowest_trained_layer(m) / (double)c->layers;
+    double share    = 1.0 - (double)cell_lowest_layer(m) / (double)c->layers;
     double backward = layers * share + w->answer * head;
     return forward + backward + 2.0 * n * trained_at_sites(m);
 }
@@ -139,10 +122,9 @@ static void put_memory(const pb_cell_env *env, const pb_method *m, const cell_op
     if (env->on_device) {
         out->memory_gb  = cell_device_host_bytes(model) / 1e9;
         out->weights_gb = out->memory_gb;
-        out->device_gb =
-            cell_device_bytes(model, m, env->setup.dtype, batch * (w.prompt + w.answer),
-                              batch * w.answer, lowest_trained_layer(m)) /
-            1e9;
+        out->device_gb  = cell_device_bytes(model, m, env->setup.dtype,
+                                            batch * (w.prompt + w.answer), batch * w.answer) /
+                         1e9;
         out->device_weights_gb = cell_device_weights(model, env->setup.dtype) / 1e9;
     }
 }

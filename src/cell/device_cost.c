@@ -3,12 +3,20 @@
  * run, the residual stream, statistics and all that is trained F32. */
 #include "internal.h"
 
+#include "pb/batch.h"
+
+#include <math.h>
+
 /* Bytes that do not depend on the cell: the workspace of the product library, pages of small data;
  * in host memory the two buffers of copies, at most. */
 static const double WORKSPACE = 32 << 20, PAGES = 5 << 18, BUFFER = 64 << 20;
 
 /* Values per trainable parameter: its own, the gradient, two moments, the best so far. */
 enum { TRAINED_VALUES = 5 };
+
+/* Terms that a product of a low-rank part sums before it adds them to others; the largest rank of a
+ * factor that has room to be converted. */
+enum { PART_TERMS = 512, LARGEST_RANK = 256 };
 
 typedef struct sizes {
     const pb_model_config *c;
@@ -76,62 +84,131 @@ static double last_layer_bytes(const sizes *s)
     return all + layer_bytes(s) * s->labels / s->rows;
 }
 
+static double larger(double a, double b)
+{
+    return a > b ? a : b;
+}
+
+/* What a method keeps of every layer, and virtual keys with their gradients. */
 static double method_bytes(const sizes *s, const pb_method *m)
 {
     double numbers = 0.0;
     for (int64_t i = 0; m->ops->kept_width != NULL && i < pb_model_site_count(s->model); i++) {
         numbers += (double)m->ops->kept_width(m, pb_model_site_at(s->model, i));
     }
-    return s->rows * numbers * s->act;
+    double keys = m->ops->virtual_keys != NULL ? (double)m->ops->virtual_keys(m) : 0.0;
+    return s->rows * numbers * s->act +
+           keys * 2.0 * s->keys * ((double)s->c->layers * (s->act + 2.0 * sizeof(float)));
+}
+
+/* Numbers per row for the method's own work at one site. */
+static double method_scratch(const sizes *s, const pb_method *m, bool backward)
+{
+    double widest = larger(larger(s->ff, s->queries), s->width);
+    double own    = 0.0;
+    bool inputs   = false;
+    for (int64_t i = 0; i < pb_model_site_count(s->model); i++) {
+        const pb_site *site = pb_model_site_at(s->model, i);
+        inputs =
+            inputs || (m->ops->acts != NULL && (m->ops->acts(m, site) & PB_ACTS_ON_INPUT) != 0);
+        if (m->ops->scratch_width != NULL) {
+            own = larger(own, (double)m->ops->scratch_width(m, site));
+        }
+    }
+    return 2.0 * own + (inputs ? widest : 0.0) + (inputs && backward ? widest : 0.0);
 }
 
 /* What all layers share: inputs of products and, with a backward, their gradients. */
 static double shared_bytes(const sizes *s, bool backward)
 {
-    double between = s->width + s->ff + 2.0 * s->border;
+    double fused   = has(s, PB_SITE_QKV) ? s->queries + 2.0 * s->keys : 0.0;
+    double between = s->width + s->ff + 2.0 * s->border + fused;
     double exact   = 0.0;
+    double labels  = 2.0 * s->width + s->border; /* of the last layer and the head */
+    double results = s->width;
     if (backward) {
-        between += 2.0 * s->width + 2.0 * s->queries + 2.0 * s->keys + 2.0 * s->ff;
-        between += 6.0 * s->border;
+        between += 2.0 * s->width + 2.0 * s->queries + 2.0 * s->keys + 2.0 * s->ff + fused;
+        between += 8.0 * s->border;
         exact += s->width;
+        labels += s->width + s->border;
+        results += s->width;
     }
-    return s->rows * (between * s->act + exact * sizeof(float));
+    return s->rows * (between * s->act + exact * sizeof(float)) +
+           s->labels * (labels * s->act + results * sizeof(float) + sizeof(double));
 }
 
-/* Logits in chunks; and the factor of a product in the type that is multiplied. */
-static double head_bytes(const sizes *s)
+/* The widest rank that a product of a low-rank part has; see network_reserve. */
+static double largest_rank(const sizes *s, const pb_method *m)
+{
+    double largest = 0.0;
+    for (int64_t i = 0; m->ops->kept_width != NULL && i < pb_model_site_count(s->model); i++) {
+        largest = larger(largest, (double)m->ops->kept_width(m, pb_model_site_at(s->model, i)));
+    }
+    return largest < LARGEST_RANK ? largest : LARGEST_RANK;
+}
+
+/* Logits in chunks; and what one operation takes: the factors of a product in the type that is
+ * multiplied, or the parts of a low-rank product. */
+static double head_bytes(const sizes *s, const pb_method *m)
 {
     double vocab  = (double)s->c->vocab;
     double chunk  = (double)(32 << 20) / (vocab * sizeof(float));
-    double widest = s->ff > s->queries ? s->ff : s->queries;
-    chunk         = chunk < 16.0 ? 16.0 : chunk;
+    double widest = larger(larger(2.0 * s->ff, s->queries + 2.0 * s->keys), s->width);
+    chunk         = larger(chunk, 16.0);
     chunk         = chunk < s->labels ? chunk : s->labels;
-    widest        = widest > s->width ? widest : s->width;
-    double factor = s->rows * widest > chunk * vocab ? s->rows * widest : chunk * vocab;
-    return chunk * (vocab * sizeof(float) + s->width * s->act) + factor * s->act;
+    double factor = larger(s->rows * widest, chunk * vocab);
+    double parts =
+        factor / PART_TERMS + larger(s->rows * (double)s->c->heads, larger(widest, vocab));
+    return chunk * (vocab * sizeof(float) + s->width * s->act) +
+           larger((factor + LARGEST_RANK * widest) * s->act,
+                  parts * largest_rank(s, m) * sizeof(float));
+}
+
+int64_t cell_lowest_layer(const pb_method *m)
+{
+    int64_t lowest = pb_model_get_config(m->model)->layers;
+    if (m->ops->virtual_rows != NULL || m->ops->virtual_keys != NULL) {
+        return 0;
+    }
+    for (int64_t i = 0; m->ops->acts != NULL && i < pb_model_site_count(m->model); i++) {
+        const pb_site *site = pb_model_site_at(m->model, i);
+        int64_t layer       = site->kind == PB_SITE_EMBEDDING ? 0 : site->layer;
+        if (layer >= 0 && layer < lowest && m->ops->acts(m, site) != 0) {
+            lowest = layer;
+        }
+    }
+    return lowest;
 }
 
 double cell_device_bytes(const pb_model *model, const pb_method *method, pb_dtype dtype,
-                         double rows, double labels, int64_t lowest)
+                         double rows, double labels)
 {
     const pb_model_config *c = pb_model_get_config(model);
-    sizes s                  = {.c       = c,
-                                .model   = model,
-                                .act     = (double)pb_dtype_size(dtype),
-                                .rows    = rows,
-                                .labels  = labels,
-                                .queries = (double)(c->heads * c->head_dim),
-                                .keys    = (double)(c->kv_heads * c->head_dim),
-                                .width   = (double)c->width,
-                                .ff      = (double)c->ff,
-                                .border  = method->ops->low_rank != NULL ? PB_BORDER : 0.0};
-    double trained           = TRAINED_VALUES * sizeof(float) * (double)method->parameters;
-    int64_t kept             = c->layers - 1 - lowest; /* sets of their own, but for the last */
-    double sets              = (double)(kept > 0 ? kept : 0) + (lowest > 0 ? 1.0 : 0.0);
+    int64_t lowest           = cell_lowest_layer(method);
+    int64_t padded           = pb_batch_padded_labels((int64_t)ceil(labels));
+    double added             = (double)padded - labels;
+    bool backward            = method->parameters > 0;
+    if (method->ops->virtual_rows != NULL) {
+        added += (double)method->ops->virtual_rows(method);
+    }
+    sizes s        = {.c       = c,
+                      .model   = model,
+                      .act     = (double)pb_dtype_size(dtype),
+                      .rows    = (double)pb_batch_padded_rows((int64_t)ceil(rows + added)),
+                      .labels  = (double)padded,
+                      .queries = (double)(c->heads * c->head_dim),
+                      .keys    = (double)(c->kv_heads * c->head_dim),
+                      .width   = (double)c->width,
+                      .ff      = (double)c->ff,
+                      .border  = method->ops->low_rank != NULL ? PB_BORDER : 0.0};
+    double trained = TRAINED_VALUES * sizeof(float) * (double)method->parameters;
+    int64_t kept   = c->layers - 1 - lowest; /* sets of their own, but for the last */
+    double sets    = (double)(kept > 0 ? kept : 0) + (lowest > 0 ? 1.0 : 0.0);
     return cell_device_weights(model, dtype) + trained +
            sizeof(float) * (double)method->frozen_parameters + sets * layer_bytes(&s) +
-           last_layer_bytes(&s) + method_bytes(&s, method) + shared_bytes(&s, lowest < c->layers) +
-           head_bytes(&s) + WORKSPACE + PAGES;
+           last_layer_bytes(&s) + method_bytes(&s, method) + shared_bytes(&s, backward) +
+           s.rows * s.act * method_scratch(&s, method, backward) + head_bytes(&s, method) +
+           WORKSPACE + PAGES;
 }
 
 double cell_device_host_bytes(const pb_model *model)

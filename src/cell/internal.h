@@ -58,10 +58,13 @@ struct pb_cell_env {
     int64_t warned_count;
 };
 
+/* device_cost.c: the lowest layer that a gradient has to reach; the number of layers: none. */
+int64_t cell_lowest_layer(const pb_method *m);
+
 /* device_cost.c: modelled bytes of a cell on a device: in all, with passes of `rows` rows of which
- * `labels` have a label, and a backward down to layer `lowest`; of the weights; in host memory. */
+ * `labels` have a label; of the weights; in host memory. */
 double cell_device_bytes(const pb_model *model, const pb_method *method, pb_dtype dtype,
-                         double rows, double labels, int64_t lowest);
+                         double rows, double labels);
 double cell_device_weights(const pb_model *model, pb_dtype dtype);
 double cell_device_host_bytes(const pb_model *model);
 
