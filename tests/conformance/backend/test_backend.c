@@ -3,6 +3,7 @@
  * memory, counted work, extreme numbers, failures. */
 #include "device.h"
 
+#include "pb/device.h"
 #include "pb/kernels.h"
 #include "pb/memory.h"
 #include "pb/usage.h"
@@ -99,7 +100,23 @@ static void an_unknown_name_lists_the_known_ones(void **state)
     assert_null(be);
     assert_non_null(strstr(pb_error_message(), "abacus"));
     assert_non_null(strstr(pb_error_message(), table->name));
-    assert_int_not_equal(pb_backend_open(table->name, 999, 1, &be), PB_OK);
+    assert_int_equal(pb_backend_open(table->name, 999, 1, &be), PB_ERR_CONFIG);
+}
+
+static void a_number_belongs_to_a_name(void **state)
+{
+    (void)state;
+    const char *name = NULL;
+    int number       = 0;
+    char text[64];
+    (void)snprintf(text, sizeof text, "%s:7", table->name);
+    assert_ok(pb_device_parse(text, 3, &name, &number));
+    assert_string_equal(name, table->name);
+    assert_int_equal(number, 7);
+    assert_ok(pb_device_parse("auto", 3, &name, &number));
+    assert_int_equal(number, -4);
+    assert_error(pb_device_parse("auto:7", 3, &name, &number), PB_ERR_CONFIG,
+                 "auto:7: \"auto\" takes no number; name the device, such as cuda:7");
 }
 
 /* A product library that is limited to one thread may change OpenMP's own number. */
@@ -555,6 +572,7 @@ int main(void)
         cmocka_unit_test(every_required_slot_is_filled),
         cmocka_unit_test(opening_tells_what_it_is),
         cmocka_unit_test(an_unknown_name_lists_the_known_ones),
+        cmocka_unit_test(a_number_belongs_to_a_name),
         cmocka_unit_test(all_threads_are_the_same_number_every_time),
         cmocka_unit_test(whose_choice_the_kernels_are_is_no_part_of_the_description),
         cmocka_unit_test(memory_is_zeroed_aligned_and_returned),
