@@ -50,6 +50,7 @@ typedef struct pb_report_options {
     pb_report_pairs pairs;
     int64_t width;    /* columns of the text; wider tables continue below; 0: PB_TABLE_WIDTH */
     bool colour;      /* of the text, for a terminal: the best of a row, what failed */
+    bool betas;       /* in the tables also PSCP under other exponents; always in HTML */
     const char *path; /* of the results, named in the JSON; NULL: not named */
     const pb_report_choices *choices; /* that made the results, to be shown; NULL: none */
 } pb_report_options;
@@ -62,6 +63,10 @@ pb_status pb_report_markdown(const pb_results *results, const pb_report_options 
                              pb_string *out) PB_MUST_USE;
 pb_status pb_report_latex(const pb_results *results, const pb_report_options *options,
                           pb_string *out) PB_MUST_USE;
+/* One page of HTML that needs no other file: the tables, their figures as SVG, learning curves and
+ * traces of memory, and the data as in pb_report_json. */
+pb_status pb_report_html(const pb_results *results, const pb_report_options *options,
+                         pb_string *out) PB_MUST_USE;
 /* One long table: table, model, dataset, method, versus, quantity, unit, value, std, low, high, n,
  * of, note; then model_base, dataset_base, method_base and a column per setting that varies. */
 pb_status pb_report_csv(const pb_results *results, const pb_report_options *options,

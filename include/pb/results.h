@@ -140,6 +140,12 @@ typedef struct pb_record_values {
 pb_status pb_record_values_read(const pb_record *record, pb_record_values *out) PB_MUST_USE;
 void pb_record_values_clear(pb_record_values *values); /* accepts a zeroed one */
 
+/* Calls `visit` with the complete record. Where its curves are still on disk, it is loaded for the
+ * call; that fails when the file has changed since. */
+typedef pb_status (*pb_record_visitor)(void *context, const pb_record *whole);
+pb_status pb_record_visit(const pb_record *record, pb_record_visitor visit,
+                          void *context) PB_MUST_USE;
+
 /* The PSCP score per model and method, [models][methods] each, NaN where there is none. */
 typedef struct pb_results_pscp {
     double *pscp, *score, *cost_p, *cost_f, *cost_m; /* 1 … factors; score: P */

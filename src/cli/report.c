@@ -14,11 +14,11 @@ typedef pb_status (*write_report)(const pb_results *results, const pb_report_opt
                                   pb_string *out);
 
 /* csv is the long table too, as before there was another. */
-static const char *const formats[]  = {"text",     "markdown",  "latex", "csv",
-                                       "csv-long", "csv-cells", "json",  NULL};
+static const char *const formats[]  = {"text",      "markdown", "latex", "csv", "csv-long",
+                                       "csv-cells", "json",     "html",  NULL};
 static const write_report writers[] = {pb_report_text, pb_report_markdown, pb_report_latex,
                                        pb_report_csv,  pb_report_csv,      pb_report_csv_cells,
-                                       pb_report_json};
+                                       pb_report_json, pb_report_html};
 
 /* In the order of pb_report_pairs. */
 static const char *const pairs[] = {"best", "all", "none", NULL};
@@ -29,13 +29,14 @@ static const char *const bests[] = {"validation", "score", "none", NULL};
 static const pb_option options[] = {
     PB_CLI_CHOICE("format", "FORMAT", "text", formats,
                   "text, markdown or latex: tables for people; csv-long (or csv): one line per "
-                  "number; csv-cells: one per cell; json: one object"),
+                  "number; csv-cells: one per cell; json: one object; html: a page with figures"),
     PB_CLI_OUTPUT("PATH", false, "write to a file instead of standard output"),
     PB_CLI_CHOICE("pairs", "best|all|none", "best", pairs,
                   "paired tests in the text: of the best method, all, or none"),
     PB_CLI_CHOICE("best-by", "validation|score", "none", bests,
                   "one variant of each method for every model and data set: the best by mean "
                   "validation loss or score; none: all variants"),
+    PB_CLI_FLAG("betas", "also PSCP under other exponents, and where methods swap their places"),
     PB_CLI_FLAG("digest", "print only one hash over everything but timings"),
     PB_CLI_FLAG("json", "the same as --format json"),
     PB_OPTION_END,
@@ -87,6 +88,7 @@ static pb_status make_report(const pb_cli *cli, const char *const *paths, pb_str
         return PB_FAIL(PB_ERR_USAGE, "report: --digest is of all cells; leave --best-by out");
     }
     how.colour = pb_cli_text(cli, "output") == NULL && cli_takes_colour(cli);
+    how.betas  = pb_cli_flag(cli, "betas");
     how.pairs  = (pb_report_pairs)place(pb_cli_text(cli, "pairs"), pairs);
     pb_cli_overlay(cli, pb_pscp_fields, &how.pscp);
     PB_TRY(pb_pscp_check(&how.pscp));
@@ -127,7 +129,7 @@ out:
 const pb_command command_report = {
     .name          = "report",
     .help          = "tables of scores, costs and PSCP from result files",
-    .usage         = "FILE.h5… [--format FORMAT] [-o PATH] [--pairs best|all|none] "
+    .usage         = "FILE.h5… [--format FORMAT] [-o PATH] [--pairs best|all|none] [--betas] "
                      "[--best-by validation|score] [--width N] "
                      "[--beta-p X] [--beta-f X] [--beta-m X] [--digest]",
     .details       = "In the tables, ? means not known and - means not applicable. Several "

@@ -354,7 +354,7 @@ static pb_status load(const pb_record *shallow, pb_record *out)
     return pb_error_prefix(status, "%s", shallow->source_file);
 }
 
-pb_status cell_visit(const pb_record *record, cell_visitor visit, void *context)
+pb_status pb_record_visit(const pb_record *record, pb_record_visitor visit, void *context)
 {
     pb_record whole = {0};
 

@@ -23,8 +23,3 @@ pb_status cell_read(hid_t file, const char *group, pb_record_parts parts,
 /* Calls `visit` with the path of every cell of a file, in the order they were written. */
 pb_status cell_each(hid_t file, pb_status (*visit)(void *context, hid_t file, const char *group),
                     void *context) PB_MUST_USE;
-
-/* Calls `visit` with the complete record. Where its curves are still on disk, it is loaded for the
- * call; that fails when the file has changed since. */
-typedef pb_status (*cell_visitor)(void *context, const pb_record *whole);
-pb_status cell_visit(const pb_record *record, cell_visitor visit, void *context) PB_MUST_USE;

@@ -99,7 +99,7 @@ static pb_status put_all(pb_hash *hash, const pb_record *const *order, int64_t c
 {
     for (int64_t i = 0; i < count; i++) {
         PB_TRY(pb_stop_check());
-        PB_TRY(cell_visit(order[i], put_record, hash));
+        PB_TRY(pb_record_visit(order[i], put_record, hash));
     }
     return PB_OK;
 }

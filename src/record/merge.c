@@ -354,7 +354,7 @@ static pb_status write_cells(hid_t file, const pb_results *results)
 {
     for (int64_t i = 0; i < results->count; i++) {
         PB_TRY(pb_stop_check());
-        PB_TRY(cell_visit(&results->records[i], write_cell, &file));
+        PB_TRY(pb_record_visit(&results->records[i], write_cell, &file));
     }
     return PB_OK;
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The report for people: per model scores, costs, PSCP and paired tests, then what is missing. */
+#include "betas.h"
 #include "sections.h"
+
+#include "pb/memory.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -126,6 +129,24 @@ static pb_status add_pscps(const summary *all, const pb_results *results, int64_
     return PB_OK;
 }
 
+static pb_status add_betas(const summary *all, const pb_results *results, int64_t m, document *doc)
+{
+    pb_pscp_row *rows = NULL;
+    int64_t count     = 0;
+
+    PB_TRY(PB_ALLOC(rows, results->methods_count + 1));
+    for (int64_t t = 0; t < results->methods_count; t++) {
+        const summary_cost *cost = summary_cost_at(all, results, m, t);
+        if (cost->has_pscp) {
+            rows[count++] =
+                (pb_pscp_row){.method = results->methods[t], .inputs = summary_pscp_inputs(cost)};
+        }
+    }
+    pb_status status = count > 0 ? betas_sections(rows, count, &all->params, doc) : PB_OK;
+    pb_memory_free(rows);
+    return status;
+}
+
 /* Failed and invalid cells with their cause, all of them; missing ones by name. */
 static pb_status add_incomplete(const summary *all, const pb_results *results, document *doc)
 {
@@ -223,6 +244,7 @@ pb_status sections_make(const summary *all, const pb_results *results,
         PB_TRY(section_scores(all, results, m, out));
         PB_TRY(add_costs(all, results, m, out));
         PB_TRY(add_pscps(all, results, m, out));
+        PB_TRY(options->betas ? add_betas(all, results, m, out) : PB_OK);
         PB_TRY(section_paired(all, results, m, options->pairs, out));
     }
     return add_incomplete(all, results, out);

@@ -27,6 +27,14 @@ pb_status section_add_interval(pb_table *table, double low, double high, bool si
 pb_status section_scores(const summary *all, const pb_results *results, int64_t model,
                          document *doc) PB_MUST_USE;
 
+/* What the cells ran with, as their records say: each name with its values and how many cells have
+ * them. */
+pb_status section_machines(const pb_results *results, document *doc) PB_MUST_USE;
+
+/* The page of HTML around the blocks of a document. */
+pb_status page_write(const document *doc, const summary *all, const pb_results *results,
+                     const pb_report_options *how, pb_string *out) PB_MUST_USE;
+
 /* Paired tests of the methods; nothing when there are fewer than two. */
 pb_status section_paired(const summary *all, const pb_results *results, int64_t model,
                          pb_report_pairs pairs, document *doc) PB_MUST_USE;

@@ -173,13 +173,18 @@ static void seed_spread(const pb_results *results, int64_t m, int64_t t, double 
     cost->pscp_seeds = n;
 }
 
+pb_pscp_inputs summary_pscp_inputs(const summary_cost *cost)
+{
+    return (pb_pscp_inputs){.score     = cost->score,
+                            .params    = cost->params.mean,
+                            .flops_t   = cost->flops_t.mean,
+                            .memory_gb = cost->memory_gb.mean};
+}
+
 static void make_pscp(const pb_results *results, int64_t m, int64_t t, double *values,
                       const summary *all, summary_cost *cost)
 {
-    pb_pscp_inputs inputs = {.score     = cost->score,
-                             .params    = cost->params.mean,
-                             .flops_t   = cost->flops_t.mean,
-                             .memory_gb = cost->memory_gb.mean};
+    pb_pscp_inputs inputs = summary_pscp_inputs(cost);
 
     cost->pscp_std = NAN;
     if (cost->datasets == 0) {

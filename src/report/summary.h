@@ -52,6 +52,8 @@ pb_status summary_make(const pb_results *results, const pb_report_options *optio
                        summary *out) PB_MUST_USE;
 void summary_clear(summary *s);
 
+pb_pscp_inputs summary_pscp_inputs(const summary_cost *cost);
+
 /* The method with the highest mean score on the data set, the first among equals; -1 when there is
  * none. */
 int64_t summary_best(const summary *s, const pb_results *results, int64_t model, int64_t dataset);

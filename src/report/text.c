@@ -2,42 +2,50 @@
 /* The report in the forms of a document. */
 #include "sections.h"
 
-typedef pb_status (*write_form)(const document *doc, const pb_report_options *how, pb_string *out);
+typedef struct report {
+    const pb_results *results;
+    pb_report_options how;
+    summary all;
+    document doc;
+} report;
+
+typedef pb_status (*write_form)(const report *r, pb_string *out);
 
 static pb_status write_report(const pb_results *results, const pb_report_options *options,
                               write_form write, pb_string *out)
 {
-    pb_report_options how = {.pscp = pb_pscp_defaults()};
-    document doc          = {0};
-    summary all           = {0};
+    report r = {.results = results, .how = {.pscp = pb_pscp_defaults()}};
     pb_status status;
 
-    how       = options != NULL ? *options : how;
-    how.width = how.width > 0 ? how.width : PB_TABLE_WIDTH;
-    PB_TRY(summary_make(results, &how, &all));
-    PB_TRY_GOTO(status, sections_make(&all, results, &how, &doc), out);
-    PB_TRY_GOTO(status, write(&doc, &how, out), out);
+    r.how       = options != NULL ? *options : r.how;
+    r.how.width = r.how.width > 0 ? r.how.width : PB_TABLE_WIDTH;
+    PB_TRY(summary_make(results, &r.how, &r.all));
+    PB_TRY_GOTO(status, sections_make(&r.all, results, &r.how, &r.doc), out);
+    PB_TRY_GOTO(status, write(&r, out), out);
 out:
-    document_clear(&doc);
-    summary_clear(&all);
+    document_clear(&r.doc);
+    summary_clear(&r.all);
     return status;
 }
 
-static pb_status as_text(const document *doc, const pb_report_options *how, pb_string *out)
+static pb_status as_text(const report *r, pb_string *out)
 {
-    return document_text(doc, how->width, how->colour, out);
+    return document_text(&r->doc, r->how.width, r->how.colour, out);
 }
 
-static pb_status as_markdown(const document *doc, const pb_report_options *how, pb_string *out)
+static pb_status as_markdown(const report *r, pb_string *out)
 {
-    (void)how;
-    return document_markdown(doc, out);
+    return document_markdown(&r->doc, out);
 }
 
-static pb_status as_latex(const document *doc, const pb_report_options *how, pb_string *out)
+static pb_status as_latex(const report *r, pb_string *out)
 {
-    (void)how;
-    return document_latex(doc, out);
+    return document_latex(&r->doc, out);
+}
+
+static pb_status as_html(const report *r, pb_string *out)
+{
+    return page_write(&r->doc, &r->all, r->results, &r->how, out);
 }
 
 pb_status pb_report_text(const pb_results *results, const pb_report_options *options,
@@ -56,4 +64,14 @@ pb_status pb_report_latex(const pb_results *results, const pb_report_options *op
                           pb_string *out)
 {
     return write_report(results, options, as_latex, out);
+}
+
+pb_status pb_report_html(const pb_results *results, const pb_report_options *options,
+                         pb_string *out)
+{
+    pb_report_options how = {.pscp = pb_pscp_defaults()};
+
+    how       = options != NULL ? *options : how;
+    how.betas = true;
+    return write_report(results, &how, as_html, out);
 }

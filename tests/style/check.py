@@ -51,7 +51,7 @@ REGISTRIES = {"comm": "comm_", "backend": "backend_", "method": "method_", "data
               "metric": "metric_"}
 
 # Headers that CMake writes into the build folder.
-GENERATED = {"cell": {"build.h"}}
+GENERATED = {"cell": {"build.h"}, "report": {"page.h"}}
 
 # Foreign headers and the only places below src/ that may include them.
 HOMES = {
