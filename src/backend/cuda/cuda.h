@@ -156,8 +156,8 @@ cudaError_t cuda_lost(void);
     } while (0)
 
 /* For a call whose failure changes no result, since it releases something or waits before that: a
- * warning in the log, unless the context is lost, which has been reported. The error record keeps
- * what is being unwound. */
+ * warning in the log, unless the context is lost, which an operation reports. The error record
+ * keeps what is being unwound. */
 #define CUDA_DROP(call) cuda_drop((call), #call)
 void cuda_drop(cudaError_t code, const char *what);
 
