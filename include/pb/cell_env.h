@@ -46,6 +46,10 @@ pb_status pb_cell_env_set_cache(pb_cell_env *env, const char *folder) PB_MUST_US
  * FOLDER/<model>/<dataset>/<method>/<seed>. */
 pb_status pb_cell_env_set_adapters(pb_cell_env *env, const char *folder) PB_MUST_USE;
 
+/* Cells that train together are searched (pb/train.h); borrowed. */
+struct pb_train_search;
+void pb_cell_env_set_search(pb_cell_env *env, const struct pb_train_search *search);
+
 /* Inspects the model of the cell, once per name: config.json, the tokenizer and the headers of any
  * weights (`weights`: they are required). Enough for pb_cell_predict. A model that cannot be used
  * is kept with its message: its cells fail, others do not. Collective; fails only when out of

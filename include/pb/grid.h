@@ -23,6 +23,13 @@ typedef struct pb_grid_sweep {
     int protocol; /* pb_protocol */
 } pb_grid_sweep;
 
+/* The group `sweep.search`: variants of a method with the same model, data set and seed train
+ * together, and weak ones are stopped, see pb/train.h. */
+typedef struct pb_grid_search {
+    pb_config_ints rungs; /* percent of the steps; none: there is no search */
+    double keep;
+} pb_grid_search;
+
 /* The group `run`: how cells are run, never what they compute. */
 typedef struct pb_grid_run_options {
     char *device; /* auto, or a backend of this build */
@@ -42,10 +49,12 @@ typedef struct pb_grid_run_options {
 
 extern const pb_config_field pb_grid_sweep_fields[];
 extern const pb_config_field pb_grid_run_fields[];
+extern const pb_config_field pb_grid_search_fields[];
 /* The fields of an entry of sweep.exclude, and of `when` in an entry of sweep.override. */
 extern const pb_config_field pb_grid_match_fields[];
 
 typedef struct pb_grid pb_grid;
+typedef struct pb_grid_cell pb_grid_cell;
 
 /* Reads the grid file, lays the assignments ("key=value") over it, finds and reads the file of
  * every value of an axis, and checks exclusions and overrides. A name is looked up as
@@ -57,9 +66,11 @@ void pb_grid_close(pb_grid *grid); /* accepts NULL */
 
 const pb_grid_sweep *pb_grid_get_sweep(const pb_grid *grid);
 const pb_grid_run_options *pb_grid_get_run(const pb_grid *grid);
+const pb_grid_search *pb_grid_get_search(const pb_grid *grid); /* NULL: none */
+/* A search compares the two. */
+bool pb_grid_same_search(const pb_grid_cell *a, const pb_grid_cell *b);
 const char *pb_grid_path(const pb_grid *grid);
-/* Where a key of the groups sweep and run was written, as pb_config_where gives it; returns
- * text. */
+/* Where a key of the groups sweep and run was written, see pb_config_where; returns text. */
 const char *pb_grid_where(const pb_grid *grid, const char *key, char *text, size_t size);
 
 typedef enum pb_grid_axis_kind {
@@ -96,7 +107,7 @@ void pb_grid_files_clear(pb_grid_files *files); /* accepts a zeroed one */
 /* The number of names of an axis. */
 int64_t pb_grid_axis_count(const pb_grid *grid, pb_grid_axis_kind axis);
 
-typedef struct pb_grid_cell {
+struct pb_grid_cell {
     int64_t number;               /* place in the order of work, the same on every rank */
     int64_t index[PB_AXIS_FILES]; /* on the axes */
     /* Borrowed from the grid; a path goes by its last part without ".cfg", a variant by a name as
@@ -107,7 +118,7 @@ typedef struct pb_grid_cell {
     int64_t configuration; /* cells with the same number have the same configuration */
     double cost;           /* relative, for the order; 1 unless the caller knows better */
     pb_cell *cell;         /* the caller's, NULL at first; the grid only carries it */
-} pb_grid_cell;
+};
 
 typedef struct pb_grid_cells {
     pb_grid_cell *items; /* owned */

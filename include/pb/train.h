@@ -80,6 +80,7 @@ typedef struct pb_train_result {
     double final_loss;            /* of the last step */
     int64_t tokens, label_tokens; /* trained on */
     double seconds_steps, seconds_validation;
+    int64_t rung, place, of; /* a search ended it: at this percentage, as place-th of those left */
 } pb_train_result;
 
 /* How many steps a run has. */
@@ -114,6 +115,21 @@ typedef struct pb_train_member {
  * PB_STOPPED when one of them asks to stop, or the failure of what all share, such as memory for
  * their passes. */
 pb_status pb_train_gang(const pb_train_member *members, int64_t count) PB_MUST_USE;
+
+/* Successive halving (Jamieson and Talwalkar, "Non-stochastic best arm identification and
+ * hyperparameter optimization", 2016): when a percentage of the steps has been taken, the members
+ * that still run are validated, and the best of them, rounded up, go on; of equal losses the first.
+ */
+typedef struct pb_train_search {
+    const int64_t *rungs; /* [count] percent, ascending, below 100 */
+    int64_t count;
+    double keep; /* the share that goes on, above 0 */
+} pb_train_search;
+
+/* A gang that is searched: all members have the same number of steps, and validation rows. Those
+ * that go on have the curves and values of pb_train_gang, beside a validation at each rung. */
+pb_status pb_train_gang_search(const pb_train_member *members, int64_t count,
+                               const pb_train_search *search) PB_MUST_USE;
 
 /* Mean loss of rows in batches, no dropout. */
 pb_status pb_train_loss(pb_network *net, const pb_sample *rows, int64_t count, int64_t batch,

@@ -177,6 +177,11 @@ pb_status pb_cell_env_set_cache(pb_cell_env *env, const char *folder)
     return PB_OK;
 }
 
+void pb_cell_env_set_search(pb_cell_env *env, const pb_train_search *search)
+{
+    env->search = search;
+}
+
 void pb_cell_env_close(pb_cell_env *env)
 {
     if (env == NULL) {

@@ -134,7 +134,7 @@ static pb_status train_alone(const gang *g, int64_t count)
     return goes_on(g->members) ? running_phase(g->members, NULL) : PB_OK;
 }
 
-/* The device is lost to all members: they have the same message. */
+/* The device is lost to all members, or they cannot be searched: they have the same message. */
 static pb_status lose_all(gang *g, pb_status status)
 {
     char message[1024];
@@ -156,7 +156,7 @@ static pb_status train_all(gang *g)
     if (g->count == 1) {
         status = settle(g->members, train_alone(g, count));
     } else if (count > 0) {
-        status = pb_train_gang(g->of, count);
+        status = pb_train_gang_search(g->of, count, g->env->search);
     }
     running_energy_of_steps(g->members);
     for (int64_t i = 0; i < g->count && status == PB_OK; i++) {
@@ -166,7 +166,7 @@ static pb_status train_all(gang *g)
         record_all(g);
         return PB_FRAME(status);
     }
-    if (status == PB_ERR_DEVICE) {
+    if (status == PB_ERR_DEVICE || g->env->search != NULL) {
         return lose_all(g, status);
     }
     pb_log_warn("a gang of %" PRId64 " cells cannot train together, so each runs alone: %s", count,
@@ -184,11 +184,31 @@ static pb_status test(running *r)
     return running_finish_test(r);
 }
 
+/* A search ended the training: the cell has no test, and enters no mean. */
+static pb_status record_rung(running *r)
+{
+    pb_string reason = {0};
+    pb_status status = pb_string_printf(
+        &reason,
+        "stopped at %" PRId64 " %% of its steps: validation loss %.6g is number "
+        "%" PRId64 " of %" PRId64,
+        r->trained.rung, r->record->validation[r->record->validation_count - 1].loss,
+        r->trained.place, r->trained.of);
+    if (status == PB_OK) {
+        status = pb_record_set_text(&r->record->reason, reason.data);
+    }
+    r->record->valid = false;
+    pb_string_clear(&reason);
+    return status;
+}
+
 /* A cell that failed before is only kept. */
 static pb_status conclude_member(gang *g, int64_t i)
 {
     running *r = &g->members[i];
-    if (!r->failed) {
+    if (!r->failed && r->trained.rung > 0) {
+        PB_TRY(record_rung(r));
+    } else if (!r->failed) {
         PB_TRY(settle(r, test(r)));
     }
     if (r->again) {

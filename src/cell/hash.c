@@ -36,6 +36,7 @@ static pb_status update(pb_cell_env *env, const pb_cell *cell, pb_hash *h)
     }
     pb_string_clear(&text);
     PB_TRY(status);
+    PB_TRY(*cell->group != '\0' ? pb_hash_update_text(h, cell->group) : PB_OK);
     PB_TRY(pb_hash_update_text(h, RESULT_VERSION));
     PB_TRY(pb_hash_update_text(h, pb_backend_describe(env->backend)));
     snprintf(threads, sizeof threads, "%d %s", env->setup.threads, pb_dtype_name(env->setup.dtype));

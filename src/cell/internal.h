@@ -40,16 +40,17 @@ typedef struct env_file {
 
 struct pb_cell_env {
     pb_cell_setup setup;
-    pb_backend *backend; /* lent to one cell after another */
-    bool on_device;      /* cells run on a device, if only in the plan */
-    bool shares_device;  /* with other processes of this run */
-    bool device_lost;    /* to this process: no further cell can be computed */
-    char *cache;         /* folder of tokens, NULL: none */
-    char *adapters;      /* folder of adapters, NULL: none are kept */
-    double gemm_gflops;  /* measured at the start, by this process alone */
-    double peak_gflops;  /* the same with the best kernels known */
-    char *peak_source;   /* which these are */
-    pb_comm *comm;       /* borrowed */
+    pb_backend *backend;           /* lent to one cell after another */
+    bool on_device;                /* cells run on a device, if only in the plan */
+    bool shares_device;            /* with other processes of this run */
+    bool device_lost;              /* to this process: no further cell can be computed */
+    char *cache;                   /* folder of tokens, NULL: none */
+    const pb_train_search *search; /* NULL: none */
+    char *adapters;                /* folder of adapters, NULL: none are kept */
+    double gemm_gflops;            /* measured at the start, by this process alone */
+    double peak_gflops;            /* the same with the best kernels known */
+    char *peak_source;             /* which these are */
+    pb_comm *comm;                 /* borrowed */
     env_model *models;
     int64_t models_count;
     env_file *files;
@@ -141,7 +142,8 @@ struct pb_cell {
     pb_cell_name name;
     cell_plan *plan;
     pb_cell_own own;
-    char hash[PB_HASH_TEXT]; /* "": not set yet */
+    char hash[PB_HASH_TEXT];  /* "": not set yet */
+    char group[PB_HASH_TEXT]; /* "": it is not searched */
 };
 
 /* The cell as text: all fields, or those that `kept` depends on. */

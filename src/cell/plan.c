@@ -124,6 +124,16 @@ void pb_cell_set_hash(pb_cell *cell, const char text[PB_HASH_TEXT])
     memcpy(cell->hash, text, PB_HASH_TEXT);
 }
 
+void pb_cell_set_group(pb_cell *cell, const char text[PB_HASH_TEXT])
+{
+    memcpy(cell->group, text, PB_HASH_TEXT);
+}
+
+bool pb_cell_same_group(const pb_cell *a, const pb_cell *b)
+{
+    return *a->group != '\0' && strcmp(a->group, b->group) == 0;
+}
+
 const char *pb_cell_get_hash(const pb_cell *cell)
 {
     return cell->hash;

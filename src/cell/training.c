@@ -63,7 +63,7 @@ static pb_status on_validation(void *context, int64_t step, double loss, double 
 
 pb_status running_fail(running *r, pb_status status)
 {
-    if (status == PB_ERR_MEMORY && r->gang_size > 1) {
+    if (status == PB_ERR_MEMORY && r->gang_size > 1 && r->env->search == NULL) {
         r->again = true;
         pb_error_clear();
         return PB_OK;

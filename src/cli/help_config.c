@@ -20,6 +20,9 @@ static pb_status write_rules(pb_string *out)
              "sweep.datasets: dataset\n"
              "  vary                     groups as in sweep.override, with lists of values\n"));
     PB_TRY(
+        pb_config_help("sweep.search   variants of a method train together; weak ones are stopped",
+                       pb_grid_search_fields, out));
+    PB_TRY(
         pb_config_help("sweep.exclude = ( { … }, … )   leaves out the cells that match all keys of "
                        "an entry",
                        pb_grid_match_fields, out));

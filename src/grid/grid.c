@@ -4,6 +4,7 @@
 #include "internal.h"
 
 #include "pb/memory.h"
+#include "pb/variant.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -49,6 +50,14 @@ const pb_config_field pb_grid_run_fields[] = {
     PB_FIELD_PATH(pb_grid_run_options, cache, "",
                   "folder that keeps the tokens of data sets; empty: environment PB_CACHE, else "
                   "tokens in the folder of the results"),
+    PB_FIELD_END,
+};
+
+const pb_config_field pb_grid_search_fields[] = {
+    PB_FIELD_INT_LIST(pb_grid_search, rungs, NULL, 1, 99,
+                      "percent of the steps after which weak variants are stopped, ascending"),
+    PB_FIELD_FLOAT(pb_grid_search, keep, 0.5, 0.01, 0.99, "",
+                   "share of the variants that goes on, the best by validation loss"),
     PB_FIELD_END,
 };
 
@@ -123,6 +132,30 @@ static pb_status check_time(const pb_grid *grid)
     return PB_OK;
 }
 
+static pb_status read_search(pb_grid *grid)
+{
+    char place[GRID_PLACE];
+    if (!pb_config_has(grid->config, "sweep.search")) {
+        return PB_OK;
+    }
+    PB_TRY(
+        pb_config_read(grid->config, "sweep.search", pb_grid_search_fields, NULL, &grid->search));
+    const pb_config_ints *rungs = &grid->search.rungs;
+    for (int64_t i = 0; i < rungs->count; i++) {
+        if (i > 0 && rungs->items[i] <= rungs->items[i - 1]) {
+            return PB_FAIL(PB_ERR_CONFIG,
+                           "%s: rungs = %" PRId64 " follows %" PRId64 "; they are ascending",
+                           pb_config_where(grid->config, "sweep.search.rungs", place, sizeof place),
+                           rungs->items[i], rungs->items[i - 1]);
+        }
+    }
+    return rungs->count > 0
+               ? PB_OK
+               : PB_FAIL(PB_ERR_CONFIG,
+                         "%s: rungs is empty; leave search out to train all variants",
+                         pb_config_where(grid->config, "sweep.search.rungs", place, sizeof place));
+}
+
 /* A name without a file, or one whose file is wrong, does not hide the next. */
 static pb_status open_axes(pb_grid *grid)
 {
@@ -140,7 +173,7 @@ static pb_status open_axes(pb_grid *grid)
 
 static pb_status read_grid(pb_grid *grid, const char *path, const char *const *sets, int64_t count)
 {
-    static const char *const rules[] = {"exclude", "override", NULL};
+    static const char *const rules[] = {"exclude", "override", "search", NULL};
     PB_TRY(grid_file_open(path, &grid->config));
     PB_TRY(grid_check_groups(grid->config, "", grid_groups));
     PB_TRY(read_sets(grid, sets, count));
@@ -149,6 +182,7 @@ static pb_status read_grid(pb_grid *grid, const char *path, const char *const *s
     PB_TRY(check_name(grid));
     PB_TRY(check_seeds(grid));
     PB_TRY(check_time(grid));
+    PB_TRY(read_search(grid));
     PB_TRY(open_axes(grid));
     return PB_FRAME(grid_matches_read(grid));
 }
@@ -178,6 +212,7 @@ void pb_grid_close(pb_grid *grid)
     grid_matches_clear(&grid->overrides);
     pb_config_clear(pb_grid_sweep_fields, &grid->sweep);
     pb_config_clear(pb_grid_run_fields, &grid->run);
+    pb_config_clear(pb_grid_search_fields, &grid->search);
     pb_config_close(grid->config);
     pb_config_close(grid->sets);
     pb_config_close(grid->written);
@@ -196,6 +231,19 @@ const pb_grid_sweep *pb_grid_get_sweep(const pb_grid *grid)
 const pb_grid_run_options *pb_grid_get_run(const pb_grid *grid)
 {
     return &grid->run;
+}
+
+const pb_grid_search *pb_grid_get_search(const pb_grid *grid)
+{
+    return grid->search.rungs.count > 0 ? &grid->search : NULL;
+}
+
+bool pb_grid_same_search(const pb_grid_cell *a, const pb_grid_cell *b)
+{
+    int base = pb_variant_base(a->method);
+    return a->seed == b->seed && a->index[PB_AXIS_MODEL] == b->index[PB_AXIS_MODEL] &&
+           a->index[PB_AXIS_DATASET] == b->index[PB_AXIS_DATASET] &&
+           base == pb_variant_base(b->method) && memcmp(a->method, b->method, (size_t)base) == 0;
 }
 
 const char *pb_grid_path(const pb_grid *grid)

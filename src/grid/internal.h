@@ -41,6 +41,7 @@ struct pb_grid {
     pb_config *written; /* the group sweep as the grid file has it, without sets */
     pb_grid_sweep sweep;
     pb_grid_run_options run;
+    pb_grid_search search;
     grid_axis axes[PB_AXIS_FILES];
     grid_varied *varied;
     int64_t varied_count;

@@ -36,6 +36,7 @@ static pb_status options_text(const pb_sweep *s, pb_string *out)
     PB_TRY(pb_string_printf(out,
                             "run.gang = %" PRId64 "\nrun.graphs = %d\nrun.save_adapters = %d\n",
                             run->gang, run->graphs, run->save_adapters));
+    PB_TRY(search_text(s, out));
     return pb_string_printf(out, "run.time_limit_seconds = %g\nrun.time_reserve_seconds = %g\n",
                             run->time_limit_seconds, run->time_reserve_seconds);
 }

@@ -48,7 +48,9 @@ static pb_status check_record(const pb_sweep *s, int64_t index, const char *dire
     return pb_mistake_keep(status, damage);
 }
 
-static pb_status find_shards(const pb_sweep *s, folder *f, char (*checksums)[PB_HASH_TEXT])
+/* checksums and failed [cells] are filled. */
+static pb_status find_shards(const pb_sweep *s, folder *f, char (*checksums)[PB_HASH_TEXT],
+                             bool *failed)
 {
     bool fresh = s->options.fresh;
     for (int64_t i = 0; i < f->plan.count; i++) {
@@ -65,9 +67,12 @@ static pb_status find_shards(const pb_sweep *s, folder *f, char (*checksums)[PB_
         if (state == PB_SHARD_DAMAGED) {
             PB_TRY(set_aside(f, key, damage));
         }
-        bool failed            = state == PB_SHARD_FAILED && !s->options.retry_failed && !fresh;
-        f->done[f->numbers[i]] = failed || (state == PB_SHARD_DONE && !fresh);
-        f->failed += failed;
+        failed[f->numbers[i]]  = state == PB_SHARD_FAILED && !s->options.retry_failed && !fresh;
+        f->done[f->numbers[i]] = failed[f->numbers[i]] || (state == PB_SHARD_DONE && !fresh);
+    }
+    search_complete(s, f);
+    for (int64_t i = 0; i < f->plan.count; i++) {
+        f->failed += failed[i] && f->done[i];
     }
     return pb_plan_shards_hash(&f->plan, checksums, f->shards);
 }
@@ -91,7 +96,7 @@ static pb_status warn_of_lacking(const pb_sweep *s, const folder *f)
     int64_t lacking = 0;
     for (int64_t i = 0; i < s->cells.count; i++) {
         bool lacks = false;
-        if (f->done[i]) {
+        if (f->done[i] && s->search.count == 0) { /* a search stops cells that never have one */
             PB_TRY(pb_cell_lacks_adapter(s->env, s->cells.items[i].cell, &lacks));
         }
         lacking += lacks;
@@ -108,9 +113,14 @@ static pb_status warn_of_lacking(const pb_sweep *s, const folder *f)
 pb_status done_find(const pb_sweep *s, folder *f)
 {
     char(*checksums)[PB_HASH_TEXT] = NULL;
-    PB_TRY(PB_ALLOC(checksums, f->plan.count + 1));
-    pb_status status = find_shards(s, f, checksums);
+    bool *failed                   = NULL;
+    pb_status status;
+    PB_TRY_GOTO(status, PB_ALLOC(checksums, f->plan.count + 1), done);
+    PB_TRY_GOTO(status, PB_ALLOC(failed, f->plan.count + 1), done);
+    PB_TRY_GOTO(status, find_shards(s, f, checksums, failed), done);
+done:
     pb_memory_free(checksums);
+    pb_memory_free(failed);
     if (status == PB_STOPPED) {
         return pb_error_prefix(status, "looking for finished cells, which are all kept");
     }

@@ -20,6 +20,10 @@ void gangs_form(const pb_sweep *s, const int64_t *todo, int64_t count, int64_t r
                 int64_t *leads)
 {
     int64_t most = most_members(s, count, ranks);
+    if (s->search.count > 0) {
+        search_form(s, todo, count, leads);
+        return;
+    }
     for (int64_t i = 0; i < count; i++) {
         const pb_cell *first = s->cells.items[todo[i]].cell;
         int64_t members      = 1;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "pb/sweep.h"
+#include "pb/train.h"
 
 struct pb_sweep {
     pb_sweep_options options;
@@ -10,7 +11,8 @@ struct pb_sweep {
     double began; /* clock seconds */
     pb_grid *grid;
     pb_cell_env *env;
-    pb_grid_cells cells; /* planned, in the order of the run; hashed by sweep_hash */
+    pb_train_search search; /* without rungs: none */
+    pb_grid_cells cells;    /* planned, in the order of the run; hashed by sweep_hash */
 };
 
 /* ---------------------------------------------------------------- sweep.c */
@@ -83,6 +85,16 @@ pb_status done_find(const pb_sweep *s, folder *f) PB_MUST_USE;
  * `ranks` processes is left without work. */
 void gangs_form(const pb_sweep *s, const int64_t *todo, int64_t count, int64_t ranks,
                 int64_t *leads);
+
+/* ---------------------------------------------------------------- search.c */
+
+pb_status search_text(const pb_sweep *s, pb_string *out) PB_MUST_USE; /* its settings */
+/* Gives every cell that a search compares with others the hash of its group. */
+pb_status search_open(pb_sweep *s) PB_MUST_USE;
+/* Forms gangs as gangs_form does: one of each group. */
+void search_form(const pb_sweep *s, const int64_t *todo, int64_t count, int64_t *leads);
+/* A group is done as a whole, or runs again as a whole. */
+void search_complete(const pb_sweep *s, folder *f);
 
 /* ---------------------------------------------------------------- merge.c */
 

@@ -140,8 +140,10 @@ static pb_status open_all(pb_sweep *s)
     PB_TRY(pb_comm_agree(s->comm,
                          open_grid(options->grid, options->sets, options->set_count, &s->grid)));
     PB_TRY(pb_comm_agree(s->comm, open_cells(s)));
+    PB_TRY(pb_comm_agree(s->comm, search_open(s)));
     PB_TRY(alike_check_configuration(s));
     PB_TRY(open_environment(s));
+    pb_cell_env_set_search(s->env, s->search.count > 0 ? &s->search : NULL);
     PB_TRY(open_models(s, options->needs_weights ? SHAPES_AND_WEIGHTS : SHAPES));
     return pb_comm_agree(s->comm, order_cells(s));
 }

@@ -25,6 +25,7 @@ typedef struct member {
     uint64_t seed;
     int64_t steps;
     bool running;
+    double validated;              /* the last validation loss */
     pb_tensor first, second, best; /* [parameters]: Adam's moments, values of the best step */
     pb_tensor numbers;             /* F64 [PB_NUMBERS], backend memory, the run's */
     pb_tensor loss;                /* of these */
@@ -66,6 +67,15 @@ bool member_validates_after(const member *t, int64_t number);
 pb_status member_validate(member *t, int64_t number) PB_MUST_USE;
 /* Puts the best values back. */
 pb_status member_finish(member *t) PB_MUST_USE;
+
+/* ---------------------------------------------------------------- search.c */
+
+/* Members that can be searched: PB_ERR_CONFIG names what they lack. */
+pb_status search_check(const member *members, int64_t count) PB_MUST_USE;
+/* The percentage of the rung after step `number` of `steps`, 0: none. */
+int64_t search_rung(const pb_train_search *search, int64_t number, int64_t steps);
+/* Fills rung, place and of in the results of the members that do not go on. */
+void search_judge(member *members, int64_t count, const pb_train_search *search, int64_t rung);
 
 /* ---------------------------------------------------------------- validate.c */
 

@@ -283,6 +283,7 @@ pb_status member_validate(member *t, int64_t step)
                      &t->loss, &loss));
     PB_TRY(pb_method_penalty(t->method, false, &penalty));
     loss += penalty;
+    t->validated   = loss;
     double seconds = pb_clock_seconds() - begin;
     t->result->seconds_validation += seconds;
     if (t->observer->validation != NULL) {

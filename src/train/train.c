@@ -26,14 +26,15 @@ typedef struct run {
     pb_backend *backend;
     member *members; /* [count] */
     int64_t count;
-    bool alone;                   /* the failure of the only member is that of the run */
-    pb_gang *gang;                /* NULL: alone */
-    pb_gang_part *parts;          /* [count] of a pass */
-    pb_tensor numbers;            /* F64 [count · PB_NUMBERS], backend memory */
-    double *values;               /* [count · PB_NUMBERS] of the step received last */
-    int64_t begun, taken;         /* steps */
-    double completed;             /* when the last taken step was, seconds on the clock */
-    posted_step posted[PB_SLOTS]; /* by step % PB_SLOTS */
+    bool alone;                    /* the failure of the only member is that of the run */
+    pb_gang *gang;                 /* NULL: alone */
+    const pb_train_search *search; /* NULL: all train to the end */
+    pb_gang_part *parts;           /* [count] of a pass */
+    pb_tensor numbers;             /* F64 [count · PB_NUMBERS], backend memory */
+    double *values;                /* [count · PB_NUMBERS] of the step received last */
+    int64_t begun, taken;          /* steps */
+    double completed;              /* when the last taken step was, seconds on the clock */
+    posted_step posted[PB_SLOTS];  /* by step % PB_SLOTS */
 } run;
 
 static posted_step *step_at(run *r, int64_t number)
@@ -296,6 +297,30 @@ static pb_status conclude_step(run *r, int64_t number)
     return PB_OK;
 }
 
+/* Ends the members that do not go on. */
+static pb_status conclude_rung(run *r, int64_t number, int64_t steps)
+{
+    int64_t rung = r->search != NULL && number < steps ? search_rung(r->search, number, steps) : 0;
+    if (rung == 0) {
+        return PB_OK;
+    }
+    PB_TRY(take_steps(r, 0));
+    for (int64_t i = 0; i < r->count; i++) {
+        member *t = &r->members[i];
+        if (t->running && !member_validates_after(t, number)) {
+            PB_TRY(settle(r, t, member_validate(t, number)));
+        }
+    }
+    search_judge(r->members, r->count, r->search, rung);
+    for (int64_t i = 0; i < r->count; i++) {
+        member *t = &r->members[i];
+        if (t->running && t->result->rung > 0) {
+            PB_TRY(end_member(r, t, PB_OK));
+        }
+    }
+    return PB_OK;
+}
+
 static bool any_running(const run *r)
 {
     for (int64_t i = 0; i < r->count; i++) {
@@ -336,6 +361,7 @@ static pb_status loop(run *r)
         }
         PB_TRY(one_step(r, step));
         PB_TRY(conclude_step(r, step));
+        PB_TRY(conclude_rung(r, step, most));
     }
     return PB_OK;
 }
@@ -415,6 +441,7 @@ static pb_status run_all(run *r, const pb_train_member *members)
 {
     PB_TRY(pb_backend_vector(r->backend, PB_DTYPE_F64, r->count * PB_NUMBERS, &r->numbers));
     PB_TRY(open_members(r, members));
+    PB_TRY(r->search != NULL ? search_check(r->members, r->count) : PB_OK);
     PB_TRY(validate_untrained(r));
     PB_TRY(finish_empty(r));
     PB_TRY(reserve_steps(r));
@@ -486,8 +513,14 @@ static pb_status open_gang(run *r, const pb_train_member *members)
 
 pb_status pb_train_gang(const pb_train_member *members, int64_t count)
 {
+    return pb_train_gang_search(members, count, NULL);
+}
+
+pb_status pb_train_gang_search(const pb_train_member *members, int64_t count,
+                               const pb_train_search *search)
+{
     PB_TRY(check_gang(members, count));
-    run r = {.backend = pb_network_backend(members[0].net), .count = count};
+    run r = {.backend = pb_network_backend(members[0].net), .count = count, .search = search};
     pb_status status;
     PB_TRY_GOTO(status, open_gang(&r, members), done);
     PB_TRY_GOTO(status, run_all(&r, members), done);

@@ -294,6 +294,108 @@ static void other_numbers_of_passes_are_refused(void **state)
     free_gang(&g);
 }
 
+/* All take six steps, and are validated after three. */
+static void make_comparable(gang *g)
+{
+    for (int i = 0; i < MEMBERS; i++) {
+        g->members[i].options.max_steps      = 6;
+        g->members[i].options.evaluate_share = 0.5;
+        g->members[i].data.validation_count  = 1;
+    }
+}
+
+/* From 1, by the loss after three steps. */
+static int place_of(const gang *g, int at)
+{
+    int place = 1;
+    for (int i = 0; i < MEMBERS; i++) {
+        place += g->members[i].log.losses[0] < g->members[at].log.losses[0];
+    }
+    return place;
+}
+
+static void a_search_ends_the_weakest_and_leaves_the_others_as_they_are(void **state)
+{
+    const int64_t rungs[]        = {34, 50}; /* the same step: it counts once */
+    const pb_train_search search = {.rungs = rungs, .count = 2, .keep = 0.5};
+    gang together;
+    gang apart;
+    (void)state;
+    open_gang(&together);
+    make_comparable(&together);
+    assert_ok(pb_train_gang_search(together.of, MEMBERS, &search));
+    close_gang(&together);
+    open_gang(&apart);
+    make_comparable(&apart);
+    for (int i = 0; i < MEMBERS; i++) {
+        run_alone(&apart, i);
+    }
+    close_gang(&apart);
+    for (int i = 0; i < MEMBERS; i++) {
+        const gang_run *r = &together.members[i];
+        int place         = place_of(&apart, i);
+        assert_int_equal(r->endings, 1);
+        assert_int_equal(r->ended, PB_OK);
+        if (place <= 3) { /* half of five, rounded up */
+            assert_int_equal(r->result.rung, 0);
+            assert_same_run(r, &apart.members[i]);
+            continue;
+        }
+        assert_int_equal(r->result.rung, 50);
+        assert_int_equal(r->result.place, place);
+        assert_int_equal(r->result.of, MEMBERS);
+        assert_int_equal(r->result.steps, 3);
+        assert_int_equal(r->log.validations, 1);
+        assert_memory_equal(&r->log.losses[0], &apart.members[i].log.losses[0], sizeof(double));
+    }
+    free_gang(&together);
+    free_gang(&apart);
+}
+
+/* Of rungs at 20 and 70 percent, steps 2 and 5, neither is a step of validation: 3 of 5 go on, then
+ * 2 of 3. */
+static void a_search_validates_at_its_rungs(void **state)
+{
+    const int64_t rungs[]        = {20, 70};
+    const pb_train_search search = {.rungs = rungs, .count = 2, .keep = 0.5};
+    int64_t ended[7]             = {0};
+    gang g;
+    (void)state;
+    open_gang(&g);
+    make_comparable(&g);
+    assert_ok(pb_train_gang_search(g.of, MEMBERS, &search));
+    close_gang(&g);
+    for (int i = 0; i < MEMBERS; i++) {
+        const gang_run *r = &g.members[i];
+        ended[r->result.steps]++;
+        assert_int_equal(r->log.validated[0], 2);
+        assert_int_equal(r->log.validations, r->result.steps == 6   ? 4
+                                             : r->result.steps == 5 ? 3
+                                                                    : 1);
+        assert_int_equal(r->result.of, r->result.steps == 6 ? 0 : r->result.steps == 5 ? 3 : 5);
+    }
+    assert_true(ended[2] == 2 && ended[5] == 1 && ended[6] == 2);
+    free_gang(&g);
+}
+
+static void a_search_needs_equal_steps_and_validation_rows(void **state)
+{
+    const int64_t rungs[]        = {50};
+    const pb_train_search search = {.rungs = rungs, .count = 1, .keep = 0.5};
+    gang g;
+    (void)state;
+    open_gang(&g);
+    make_comparable(&g);
+    g.members[2].options.max_steps = 5;
+    assert_error(pb_train_gang_search(g.of, MEMBERS, &search), PB_ERR_CONFIG, "6 and 5");
+    g.members[2].options.max_steps     = 6;
+    g.members[4].data.validation_count = 0;
+    assert_error(pb_train_gang_search(g.of, MEMBERS, &search), PB_ERR_CONFIG,
+                 "give data.validation_share");
+    close_gang(&g);
+    free_gang(&g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -303,6 +405,9 @@ int main(void)
         cmocka_unit_test(a_member_that_fails_leaves_the_others_alone),
         cmocka_unit_test(a_wish_to_stop_ends_all),
         cmocka_unit_test(other_numbers_of_passes_are_refused),
+        cmocka_unit_test(a_search_ends_the_weakest_and_leaves_the_others_as_they_are),
+        cmocka_unit_test(a_search_validates_at_its_rungs),
+        cmocka_unit_test(a_search_needs_equal_steps_and_validation_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
