@@ -79,6 +79,17 @@ pb_status pb_report_csv_cells(const pb_results *results, const pb_report_options
 pb_status pb_report_json(const pb_results *results, const pb_report_options *options,
                          pb_string *out) PB_MUST_USE;
 
+typedef enum pb_report_form {
+    PB_REPORT_FORM_TEXT,
+    PB_REPORT_FORM_MARKDOWN,
+    PB_REPORT_FORM_LATEX
+} pb_report_form;
+
+/* The PSCP of rows that were read from a table: the constants, `width`, `colour` and `betas` of the
+ * options count. Appends; an input that has no PSCP is PB_ERR_NUMERIC with its method. */
+pb_status pb_report_rows(const pb_pscp_row *rows, int64_t count, const pb_report_options *options,
+                         pb_report_form form, pb_string *out) PB_MUST_USE;
+
 /* The PSCP of every model and method, as stored in the merged file. */
 pb_status pb_report_pscp(const pb_results *results, const pb_report_options *options,
                          pb_results_pscp *out) PB_MUST_USE;
