@@ -23,26 +23,41 @@ const char *pb_record_key_name(const pb_record_key *key, int axis)
     return names[axis] != NULL ? names[axis] : "";
 }
 
-static pb_results_setting *find(const pb_results_settings *settings, const pb_variant_setting *s)
+static bool is_key(const pb_results_setting *known, const pb_variant_setting *s)
+{
+    return strlen(known->key) == (size_t)s->key_length &&
+           memcmp(known->key, s->key, strlen(known->key)) == 0;
+}
+
+static pb_results_setting *find(const pb_results_settings *settings, int axis,
+                                const pb_variant_setting *s)
 {
     for (int64_t i = 0; i < settings->count; i++) {
-        const char *key = settings->items[i].key;
-        if (strlen(key) == (size_t)s->key_length && memcmp(key, s->key, strlen(key)) == 0) {
+        if (settings->items[i].axis == axis && is_key(&settings->items[i], s)) {
             return &settings->items[i];
         }
     }
     return NULL;
 }
 
+/* "setting_r"; where several sweeps are read together, "setting_r_method" for a key that varies on
+ * an earlier axis too. */
 static pb_status add(pb_results_settings *settings, int axis, const pb_variant_setting *s)
 {
-    pb_string key    = {0};
-    pb_string column = {0};
-    pb_string name   = {0};
+    static const char *const suffixes[] = {"", "_dataset", "_method"};
+    pb_string key                       = {0};
+    pb_string column                    = {0};
+    pb_string name                      = {0};
+    bool again                          = false;
     pb_status status;
+    for (int64_t i = 0; i < settings->count; i++) {
+        again = again || is_key(&settings->items[i], s);
+    }
     PB_TRY_GOTO(status, PB_GROW(settings->items, settings->count + 1), done);
     PB_TRY_GOTO(status, pb_string_printf(&key, "%.*s", s->key_length, s->key), done);
-    PB_TRY_GOTO(status, pb_string_printf(&name, "setting_%s", key.data), done);
+    PB_TRY_GOTO(status,
+                pb_string_printf(&name, "setting_%s%s", key.data, again ? suffixes[axis] : ""),
+                done);
     PB_TRY_GOTO(status, pb_results_escape(name.data, &column), done);
     settings->items[settings->count++] =
         (pb_results_setting){.key = key.data, .column = column.data, .axis = axis, .numeric = true};
@@ -60,10 +75,10 @@ static pb_status add_name(pb_results_settings *settings, int axis, const char *n
     const char *at = NULL;
     pb_variant_setting s;
     while (pb_variant_next(name, &at, &s)) {
-        if (find(settings, &s) == NULL) {
+        if (find(settings, axis, &s) == NULL) {
             PB_TRY(add(settings, axis, &s));
         }
-        pb_results_setting *known = find(settings, &s);
+        pb_results_setting *known = find(settings, axis, &s);
         known->numeric            = known->numeric && !isnan(pb_variant_number(&s));
     }
     return PB_OK;

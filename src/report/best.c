@@ -98,8 +98,11 @@ static pb_status choose(const pb_results *r, const bases *b, pb_report_choices *
     standing best    = {0};
     *from            = -1;
     for (int64_t t = 0; t < r->methods_count; t++) {
-        standing s = find_standing(r, choices->by, m, d, t);
-        if (b->of[t] != base || s.planned == 0) {
+        standing s = {0};
+        if (b->of[t] == base) {
+            s = find_standing(r, choices->by, m, d, t);
+        }
+        if (s.planned == 0) {
             continue;
         }
         variants++;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Names of variants are taken apart; names of any other origin have no settings. */
+/* Names of variants are taken apart, and gathered; names of any other origin have no settings. */
+#include "pb/results.h"
 #include "pb/variant.h"
 
 #include <stdarg.h>
@@ -79,6 +80,38 @@ static void a_variant_is_of_its_base_alone(void **state)
     assert_false(pb_variant_is_of("lora", "lora{r=4}"));
 }
 
+static void settings_of_results_have_columns_of_their_own(void **state)
+{
+    char *models[]           = {"m{on=true}"};
+    char *datasets[]         = {"d", "d{rows=10,word=a}", "d{rows=20,word=2}"};
+    char *methods[]          = {"lora{r=4}", "x{a/b=1,r=many}", "y{rows=3}", "z{=}"};
+    const pb_results results = {.models         = models,
+                                .models_count   = 1,
+                                .datasets       = datasets,
+                                .datasets_count = 3,
+                                .methods        = methods,
+                                .methods_count  = 4};
+    static const struct {
+        const char *key, *column;
+        int axis;
+        bool numeric;
+    } wanted[] = {{"on", "setting_on", 0, true},      {"rows", "setting_rows", 1, true},
+                  {"word", "setting_word", 1, false}, {"r", "setting_r", 2, false},
+                  {"a/b", "setting_a%2Fb", 2, true},  {"rows", "setting_rows_method", 2, true},
+                  {"", "setting%5F", 2, false}};
+    pb_results_settings settings;
+    (void)state;
+    assert_int_equal(pb_results_settings_find(&results, &settings), PB_OK);
+    assert_int_equal(settings.count, sizeof wanted / sizeof *wanted);
+    for (int64_t i = 0; i < settings.count; i++) {
+        assert_string_equal(settings.items[i].key, wanted[i].key);
+        assert_string_equal(settings.items[i].column, wanted[i].column);
+        assert_int_equal(settings.items[i].axis, wanted[i].axis);
+        assert_int_equal(settings.items[i].numeric, wanted[i].numeric);
+    }
+    pb_results_settings_clear(&settings);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -86,6 +119,7 @@ int main(void)
         cmocka_unit_test(names_of_other_origin_have_no_settings),
         cmocka_unit_test(values_are_numbers_where_they_can_be),
         cmocka_unit_test(a_variant_is_of_its_base_alone),
+        cmocka_unit_test(settings_of_results_have_columns_of_their_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
