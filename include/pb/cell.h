@@ -12,6 +12,7 @@
 
 #include "pb/cell_env.h"
 #include "pb/protocol.h"
+#include "pb/rates.h"
 #include "pb/record.h"
 
 struct pb_train_step;
@@ -61,18 +62,35 @@ pb_status pb_cell_input_hashes(pb_cell_env *env, const pb_cell *cell,
 /* Adds the identity of the files on this node: the same for processes that read the same files. */
 pb_status pb_cell_input_places(const pb_cell *cell, pb_hash *hash) PB_MUST_USE;
 
-/* The rows that a run uses of a cell's data set. */
+/* The rows that a run uses of a cell's data set; tokens are means over the rows. */
 typedef struct pb_cell_split {
     int64_t rows;
-    double prompt_bytes, answer_bytes; /* mean over the rows, before the chat template */
+    double prompt, answer; /* tokens; the answer with its end */
+    double shared;         /* tokens that all prompts begin with */
 } pb_cell_split;
+
+/* Where these numbers come from. */
+typedef enum pb_rows_source {
+    PB_ROWS_GUESSED, /* nothing was read */
+    PB_ROWS_ASSUMED, /* there are no files: dataset.typical */
+    PB_ROWS_BYTES,   /* the files, at four bytes a token and without a chat template */
+    PB_ROWS_TOKENS   /* the files, at the bytes per token of their first rows */
+} pb_rows_source;
+
+extern const char *const pb_rows_source_names[]; /* "guessed", "assumed", "bytes", "tokens" */
 
 typedef struct pb_cell_rows {
     pb_cell_split train, test;
+    int64_t source; /* pb_rows_source */
 } pb_cell_rows;
 
-/* Opens the data set of the cell as a run would, and measures its rows. */
-pb_status pb_cell_check_data(const pb_cell *cell, pb_cell_rows *out) PB_MUST_USE;
+/* Opens the data set of the cell as a run would, and measures its rows by their bytes. With
+ * `assume`, a data set without files whose configuration has the group `typical` is taken to be as
+ * stated there. */
+pb_status pb_cell_check_data(const pb_cell *cell, bool assume, pb_cell_rows *out) PB_MUST_USE;
+/* Turns bytes into tokens of the cell's model where its tokenizer is open. */
+pb_status pb_cell_count_tokens(const pb_cell_env *env, const pb_cell *cell,
+                               pb_cell_rows *rows) PB_MUST_USE;
 
 /* What is known about a cell before it runs. Counts and FLOPs of a forward pass are exact, from the
  * shapes; the others are modelled. */
@@ -85,16 +103,18 @@ typedef struct pb_cell_prediction {
     double memory_gb;  /* 10^9 bytes: weights, four values per trainable parameter, activations of a
                           batch of 128-token rows */
     double weights_gb; /* of these, what cells of one model share */
-    /* Training and testing. A token in training costs a forward pass of the adapted model, the
-     * backward pass through the activations down to the lowest trained layer, and 2 FLOP per number
-     * trained at a site; a test row costs one forward pass of its prompt and answer; the head acts
-     * on answers only. Seconds: at half the measured rate of a square product. */
-    double flops, seconds;
+    /* Training, validation and test. A token in training costs a forward pass of the adapted model,
+     * the backward pass through the activations down to the lowest trained layer, and 2 FLOP per
+     * number trained at a site; one in validation and test a forward pass. Tokens that the rows of
+     * a batch begin with count once, where no dropout acts; the head and most of the last layer
+     * count at answers only. */
+    pb_work work;
+    double seconds; /* of it, at the rates of the environment */
 } pb_cell_prediction;
 
 /* Plans the method on the shapes of the model; fails when it does not fit them, or the steps of the
- * run. Steps and lengths follow from `rows`, at 4 bytes per token; NULL: lengths are guessed. Cells
- * that differ only in their seed plan once for the same rows. */
+ * run. Steps and lengths follow from `rows`; NULL: lengths are guessed. Cells that differ only in
+ * their seed plan once for the same rows. */
 pb_status pb_cell_predict(const pb_cell_env *env, const pb_cell *cell, const pb_cell_rows *rows,
                           pb_cell_prediction *out) PB_MUST_USE;
 

@@ -23,10 +23,13 @@ typedef struct pb_cell_setup {
     /* For a plan: the rate of products, which is then not measured, and no device is opened; 0: it
      * is measured. */
     double gflops;
+    /* For a plan: fitted rates of work, in place of the rate of products; NULL: none. */
+    const struct pb_rates *rates;
 } pb_cell_setup;
 
-/* The groups `model` and `eval` of a cell. */
+/* The groups `model`, `dataset.typical` and `eval` of a cell. */
 extern const pb_config_field pb_cell_model_fields[];
+extern const pb_config_field pb_cell_typical_fields[];
 extern const pb_config_field pb_cell_eval_fields[];
 
 /* Collective (comm may be NULL). PB_ERR_CONFIG when the backends of the processes compute

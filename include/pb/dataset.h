@@ -61,6 +61,8 @@ typedef struct pb_dataset_options {
 typedef enum pb_unlabelled { PB_UNLABELLED_LAST, PB_UNLABELLED_EMPTY } pb_unlabelled;
 
 extern const pb_config_field pb_dataset_fields[];
+/* Groups within it, which others read: "typical", see pb/cell_env.h. */
+extern const char *const pb_dataset_groups[];
 
 /* The form of a split's file as far as dataset.format and the file's name determine it: "csv",
  * "json" … */

@@ -47,7 +47,7 @@ static pb_status find_peak(pb_cell_env *env)
     return PB_OK;
 }
 
-/* A plan with a stated rate needs no device: the CPU stands in. */
+/* A plan with stated or fitted rates needs no device: the CPU stands in. */
 static pb_status open_planned(pb_cell_env *env)
 {
     const pb_backend_ops *ops = NULL;
@@ -62,12 +62,14 @@ static pb_status open_planned(pb_cell_env *env)
     env->on_device     = env->on_device || !pb_backend_is_host(env->backend);
     env->setup.threads = pb_backend_threads(env->backend);
     env->gemm_gflops   = env->setup.gflops;
+    env->rates =
+        env->setup.rates != NULL ? *env->setup.rates : pb_rates_of_product(env->gemm_gflops);
     return PB_OK;
 }
 
 static pb_status open_backend(pb_cell_env *env)
 {
-    if (env->setup.gflops > 0.0) {
+    if (env->setup.gflops > 0.0 || env->setup.rates != NULL) {
         return open_planned(env);
     }
     PB_TRY(
@@ -78,6 +80,7 @@ static pb_status open_backend(pb_cell_env *env)
     PB_TRY(pb_backend_use_dtype(env->backend, env->setup.dtype));
     pb_backend_use_graphs(env->backend, env->setup.graphs);
     PB_TRY(pb_cell_gemm_rate(env->backend, 0, &env->gemm_gflops));
+    env->rates = pb_rates_of_product(env->gemm_gflops);
     return find_peak(env);
 }
 
@@ -347,7 +350,8 @@ static pb_status check_weights(const char *directory)
     return PB_OK;
 }
 
-/* A folder without weights is enough for planning, which needs config.json alone. */
+/* A folder without weights is enough for planning, which needs config.json alone and reads the
+ * tokenizer only where it is. */
 static pb_status open_shape(env_model *m, bool weights)
 {
     const cell_plan *plan = m->plan;
@@ -358,11 +362,16 @@ static pb_status open_shape(env_model *m, bool weights)
     PB_TRY(pb_model_config_read(path, &shape));
     PB_TRY(pb_model_open_shape(&shape, &m->model));
     PB_TRY(pb_safetensors_present(path, &fetched));
-    if (!fetched && !weights) {
-        return find_chat(m);
+    if (fetched || weights) {
+        PB_TRY(check_weights(path));
+        return open_text(m);
     }
-    PB_TRY(check_weights(path));
-    return open_text(m);
+    pb_status status = open_text(m);
+    if (status != PB_ERR_NOT_FOUND) {
+        return status;
+    }
+    pb_error_clear();
+    return PB_OK;
 }
 
 /* Adds an entry for the model of the cell; a variant of a model that is there shares its entry. */

@@ -47,10 +47,11 @@ struct pb_cell_env {
     char *cache;                   /* folder of tokens, NULL: none */
     const pb_train_search *search; /* NULL: none */
     char *adapters;                /* folder of adapters, NULL: none are kept */
-    double gemm_gflops;            /* measured at the start, by this process alone */
-    double peak_gflops;            /* the same with the best kernels known */
-    char *peak_source;             /* which these are */
-    pb_comm *comm;                 /* borrowed */
+    double gemm_gflops; /* measured at the start, by this process alone; in a plan, stated */
+    pb_rates rates;     /* of work, for predictions */
+    double peak_gflops; /* the same with the best kernels known */
+    char *peak_source;  /* which these are */
+    pb_comm *comm;      /* borrowed */
     env_model *models;
     int64_t models_count;
     env_file *files;
@@ -92,8 +93,15 @@ typedef struct cell_eval_options {
     int64_t max_new_tokens; /* 0: the default of the data set and the protocol */
 } cell_eval_options;
 
+/* The group `dataset.typical`: what a plan assumes of a data set whose files are not there; 0: not
+ * stated. Rows of the whole files; tokens of a row, mean. */
+typedef struct cell_typical {
+    int64_t train_rows, test_rows;
+    int64_t tokens, answer_tokens; /* of the prompt, and of the answer with its end */
+} cell_typical;
+
 /* The groups of fixed fields. */
-enum { CELL_GROUPS = 5 };
+enum { CELL_GROUPS = 6 };
 
 /* All groups of a cell, read and checked. */
 typedef struct cell_options {
@@ -101,16 +109,24 @@ typedef struct cell_options {
     cell_eval_options eval;
     pb_data_options data;
     pb_dataset_options dataset;
+    cell_typical typical;
     pb_train_options train;
     const pb_method_ops *method;
     void *method_options; /* of method->fields */
 } cell_options;
 
+/* work.c: the work of a cell over rows as they are after the cutoff, of which `held` are kept for
+ * validation; `bytes`: of the weights. */
+pb_work cell_work(const pb_method *m, const cell_options *o, const pb_cell_rows *rows, int64_t held,
+                  double bytes);
+/* Rows that were read, or guessed ones (NULL), after the cutoff. */
+pb_cell_rows cell_rows_of(const cell_options *o, const pb_cell_rows *rows);
+
 /* Appends the groups in libconfig syntax: all fields, or those that `kept` (PB_KEPT_…) depends on.
  */
 pb_status cell_options_write(const cell_options *options, unsigned kept,
                              pb_string *out) PB_MUST_USE;
-/* All fields of the groups `dataset` and `data`. */
+/* All fields of the groups `dataset`, `dataset.typical` and `data`. */
 pb_status cell_options_write_data(const cell_options *options, pb_string *out) PB_MUST_USE;
 
 /* The part of a cell that is read once for all cells that differ only in their seed. */

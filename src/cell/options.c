@@ -19,6 +19,17 @@ const pb_config_field pb_cell_model_fields[] = {
     PB_FIELD_END,
 };
 
+#define TYPICAL(member_, unit_, help_) \
+    PB_FIELD_INT_FOR(PB_KEPT_ALL, cell_typical, member_, 0, 1, INT64_C(1) << 40, unit_, help_)
+
+const pb_config_field pb_cell_typical_fields[] = {
+    TYPICAL(train_rows, "rows", "of the training file, for a plan without the file"),
+    TYPICAL(test_rows, "rows", "of the test file, likewise"),
+    TYPICAL(tokens, "tokens", "of a prompt, mean, with the chat template"),
+    TYPICAL(answer_tokens, "tokens", "of an answer, mean, with its end"),
+    PB_FIELD_END,
+};
+
 static const char *const scoring_names[] = {"generation", "likelihood", NULL};
 
 const pb_config_field pb_cell_eval_fields[] = {
@@ -101,14 +112,25 @@ static void apply_protocol(const pb_config *config, pb_protocol protocol, cell_o
 static const struct group {
     const char *name;
     const pb_config_field *fields;
-    size_t offset, size; /* of the options in cell_options */
+    size_t offset, size;       /* of the options in cell_options */
+    const char *const *within; /* groups within it, NULL: none */
 } groups[CELL_GROUPS] = {
-    {"model", pb_cell_model_fields, offsetof(cell_options, model), sizeof(cell_model_options)},
-    {"dataset", pb_dataset_fields, offsetof(cell_options, dataset), sizeof(pb_dataset_options)},
-    {"train", pb_train_fields, offsetof(cell_options, train), sizeof(pb_train_options)},
-    {"data", pb_data_fields, offsetof(cell_options, data), sizeof(pb_data_options)},
-    {"eval", pb_cell_eval_fields, offsetof(cell_options, eval), sizeof(cell_eval_options)},
+#define GROUP(name_, fields_, member_, within_)                                                   \
+    {                                                                                             \
+        name_, fields_, offsetof(cell_options, member_), sizeof(((cell_options *)NULL)->member_), \
+            within_                                                                               \
+    }
+    GROUP("model", pb_cell_model_fields, model, NULL),
+    GROUP("dataset", pb_dataset_fields, dataset, pb_dataset_groups),
+    GROUP("train", pb_train_fields, train, NULL),
+    GROUP("data", pb_data_fields, data, NULL),
+    GROUP("eval", pb_cell_eval_fields, eval, NULL),
+    GROUP("dataset.typical", pb_cell_typical_fields, typical, NULL),
+#undef GROUP
 };
+
+/* No result depends on the last one. */
+enum { WRITTEN_GROUPS = CELL_GROUPS - 1 };
 
 static void *part(const cell_options *o, const struct group *group)
 {
@@ -123,7 +145,7 @@ static pb_status read_group(cell_plan *plan, cell_plan *like, int g)
     void *options             = part(&plan->options, group);
     if (like == NULL || like->status != PB_OK || like->protocol != plan->protocol ||
         !pb_config_shares(plan->config, like->config, group->name)) {
-        return pb_config_read(plan->config, group->name, group->fields, NULL, options);
+        return pb_config_read(plan->config, group->name, group->fields, group->within, options);
     }
     cell_plan *lender = like->lenders[g] != NULL ? like->lenders[g] : like;
     memcpy(options, part(&lender->options, group), group->size);
@@ -171,7 +193,7 @@ pb_status cell_options_write(const cell_options *o, unsigned kept, pb_string *ou
     char name[128];
     snprintf(name, sizeof name, "    name = \"%s\";\n", o->method->name);
     PB_TRY(write_group("method", name, pb_method_fields(o->method), o->method_options, kept, out));
-    for (int g = 0; g < CELL_GROUPS; g++) {
+    for (int g = 0; g < WRITTEN_GROUPS; g++) {
         PB_TRY(write_group(groups[g].name, "", groups[g].fields, part(o, &groups[g]), kept, out));
     }
     return PB_OK;
@@ -180,5 +202,6 @@ pb_status cell_options_write(const cell_options *o, unsigned kept, pb_string *ou
 pb_status cell_options_write_data(const cell_options *o, pb_string *out)
 {
     PB_TRY(write_group("dataset", "", pb_dataset_fields, &o->dataset, 0, out));
+    PB_TRY(write_group("dataset.typical", "", pb_cell_typical_fields, &o->typical, 0, out));
     return write_group("data", "", pb_data_fields, &o->data, 0, out);
 }

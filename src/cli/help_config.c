@@ -39,9 +39,13 @@ static pb_status write_all(pb_string *out)
         const char *title;
         const pb_config_field *fields;
     } groups[] = {
-        {"sweep", pb_grid_sweep_fields}, {"run", pb_grid_run_fields},
-        {"model", pb_cell_model_fields}, {"dataset", pb_dataset_fields},
-        {"data", pb_data_fields},        {"train", pb_train_fields},
+        {"sweep", pb_grid_sweep_fields},
+        {"run", pb_grid_run_fields},
+        {"model", pb_cell_model_fields},
+        {"dataset", pb_dataset_fields},
+        {"dataset.typical", pb_cell_typical_fields},
+        {"data", pb_data_fields},
+        {"train", pb_train_fields},
         {"eval", pb_cell_eval_fields},
     };
     for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {

@@ -53,8 +53,16 @@ static void put_cell(pb_json *json, const plan *p, int64_t i)
     pb_json_put_number(json, "memory_gb_modelled", known->memory_gb, 6);
     pb_json_put_number(json, "device_memory_gb_modelled", known->device_gb, 6);
     pb_json_put_number(json, "seconds_modelled", known->seconds, 6);
+    pb_json_put_object(json, "work", PB_JSON_INLINE);
+    for (int k = 0; k < PB_WORK_KINDS; k++) {
+        pb_json_put_number(json, pb_work_names[k], q->work.amount[k], 9);
+    }
+    pb_json_end(json);
     pb_json_put_int(json, "train_rows", known->rows.train.rows);
     pb_json_put_int(json, "test_rows", known->rows.test.rows);
+    pb_json_put_number(json, "prompt_tokens", known->rows.train.prompt, 4);
+    pb_json_put_number(json, "answer_tokens", known->rows.train.answer, 4);
+    pb_json_put_text(json, "rows_from", pb_rows_source_names[known->rows.source]);
     pb_json_put_text(json, "error", message_of(p, i));
     pb_json_end(json);
 }
@@ -196,13 +204,15 @@ const pb_command command_plan = {
         "2·n·(sum of in·out over linear layers, head included) + "
         "4·n·k·head_dim·heads·layers, n = 512 + virtual rows, k = n + virtual "
         "keys, plus the cost of the method at its sites.\n"
-        "Seconds are modelled, at half the rate of a square product, measured or stated, and "
-        "without validation. A training row costs a forward, a backward down to "
-        "the lowest trained layer, and 2·n FLOP per number trained at a site: "
-        "about 2 forwards for adapters, 3 for full, 0 for none. A test row costs "
-        "one forward over prompt and answer, of max_new_tokens at most. The head "
-        "counts at answers only. Rows are those of the data set, at 4 bytes a "
-        "token.\n"
+        "Seconds are modelled, at half the rate of a square product, measured or stated. A "
+        "training row costs a forward, a backward down to the lowest trained layer, and 2·n FLOP "
+        "per number trained at a site: about 2 forwards for adapters, 3 for full, 0 for none; a "
+        "validation row one forward; a test row one over the prompt and each token of the answer, "
+        "max_new_tokens at most. What the rows of a batch begin with counts once where no dropout "
+        "acts; the head and most of the last layer count at answers only.\n"
+        "Rows are those of the data set; tokens those of its first rows where the model's "
+        "tokenizer is there, else 4 bytes each. A data set without files is taken as its group "
+        "dataset.typical states.\n"
         "On a device: memory GB is the host's, device GB the weights, five values per trained "
         "parameter, and the passes over a batch of mean rows.\n"
         "Exit code 2 when a configuration is wrong, 4 when some cells cannot run "

@@ -163,7 +163,7 @@ static pb_status explain(const pb_cli *cli, const pb_config *config)
 {
     pb_dataset_options dataset = {0};
 
-    PB_TRY(pb_config_read(config, "dataset", pb_dataset_fields, NULL, &dataset));
+    PB_TRY(pb_config_read(config, "dataset", pb_dataset_fields, pb_dataset_groups, &dataset));
     pb_status status = prompt_explain(cli, &dataset);
     pb_config_clear(pb_dataset_fields, &dataset);
     return status;

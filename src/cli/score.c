@@ -215,7 +215,7 @@ static pb_status read_options(const pb_cli *cli, pb_config **config, pb_dataset_
 
     PB_TRY(
         dataset_config_open(cli, "--dataset", pb_cli_text(cli, "dataset"), groups, false, config));
-    return pb_config_read(*config, "dataset", pb_dataset_fields, NULL, dataset);
+    return pb_config_read(*config, "dataset", pb_dataset_fields, pb_dataset_groups, dataset);
 }
 
 static pb_status run(pb_cli *cli)

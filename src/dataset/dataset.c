@@ -113,7 +113,7 @@ pb_status pb_dataset_open(const pb_config *config, const char *group, pb_protoco
     if (!pb_config_has(config, group)) {
         return PB_FAIL(PB_ERR_CONFIG, "%s: group \"%s\" is missing", pb_config_path(config), group);
     }
-    PB_TRY(pb_config_read(config, group, pb_dataset_fields, NULL, &options));
+    PB_TRY(pb_config_read(config, group, pb_dataset_fields, pb_dataset_groups, &options));
     options.config = config;
     options.group  = group;
     return PB_FRAME(pb_dataset_open_take(&options, protocol, data, out));

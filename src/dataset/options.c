@@ -65,6 +65,8 @@ const pb_config_field pb_dataset_fields[] = {
     PB_FIELD_END,
 };
 
+const char *const pb_dataset_groups[] = {"typical", NULL};
+
 const pb_config_field pb_data_fields[] = {
     PB_FIELD_INT_FOR(PB_KEPT_TEST_TOKENS, pb_data_options, train_rows, 0, 0, INT64_MAX, "rows",
                      "training rows that are read, from the first; 0: all"),

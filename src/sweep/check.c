@@ -26,6 +26,8 @@ static pb_status note(pb_sweep_forecast *f, int64_t i, pb_status status)
 typedef struct rows_read {
     pb_string text; /* the groups that determine the rows */
     pb_cell_rows rows;
+    const char *model; /* whose tokens are in `counted`; NULL: none yet */
+    pb_cell_rows counted;
     pb_status status;
     char *message; /* of a status that is not PB_OK */
 } rows_read;
@@ -45,7 +47,7 @@ static void clear_rows(rows_list *list)
     pb_memory_free(list->items);
 }
 
-static pb_status find_rows(rows_list *list, const pb_cell *cell, int64_t *out)
+static pb_status find_rows(const pb_sweep *s, rows_list *list, const pb_cell *cell, int64_t *out)
 {
     pb_string text = {0};
     PB_TRY(pb_cell_data_text(cell, &text));
@@ -60,19 +62,29 @@ static pb_status find_rows(rows_list *list, const pb_cell *cell, int64_t *out)
     }
     rows_read *read = &list->items[list->count++];
     *read           = (rows_read){.text = text};
-    read->status    = pb_cell_check_data(cell, &read->rows);
+    read->status    = pb_cell_check_data(cell, !s->options.needs_weights, &read->rows);
     return pb_mistake_keep(read->status, &read->message);
 }
 
-/* Cells that differ only in their seed are adjacent. */
-static pb_status check_rows(rows_list *list, const pb_grid_cell *c, pb_cell_rows *out)
+/* Cells that differ only in their seed are adjacent, and so are those of a model. A row that the
+ * tokenizer refuses fails in its cell. */
+static pb_status check_rows(const pb_sweep *s, rows_list *list, const pb_grid_cell *c,
+                            pb_cell_rows *out)
 {
     if (c->configuration != list->configuration) {
-        PB_TRY(find_rows(list, c->cell, &list->last));
+        PB_TRY(find_rows(s, list, c->cell, &list->last));
         list->configuration = c->configuration;
     }
-    const rows_read *read = &list->items[list->last];
-    *out                  = read->rows;
+    rows_read *read = &list->items[list->last];
+    if (read->status == PB_OK && read->model != c->model) {
+        read->model   = c->model;
+        read->counted = read->rows;
+        if (pb_cell_count_tokens(s->env, c->cell, &read->counted) != PB_OK) {
+            read->counted = read->rows;
+            pb_error_clear();
+        }
+    }
+    *out = read->counted;
     return read->status == PB_OK ? PB_OK : PB_FAIL(read->status, "%s", read->message);
 }
 
@@ -88,7 +100,7 @@ static pb_status check_cell(const pb_sweep *s, int64_t i, rows_list *list, pb_sw
     status         = pb_cell_env_check_model(s->env, known->cell->model);
     bool has_model = status == PB_OK;
     PB_TRY(note(f, i, status));
-    status        = has_config ? check_rows(list, known->cell, &known->rows) : PB_OK;
+    status        = has_config ? check_rows(s, list, known->cell, &known->rows) : PB_OK;
     bool has_rows = status == PB_OK;
     PB_TRY(note(f, i, status));
     return has_config && has_model

@@ -105,7 +105,7 @@ static pb_status order_cells(pb_sweep *s)
             return PB_FRAME(status);
         }
         pb_error_clear();
-        c->cost = p.flops;
+        c->cost = p.work.amount[PB_WORK_TRAIN] + p.work.amount[PB_WORK_FORWARD];
     }
     pb_grid_order(&s->cells);
     return PB_OK;

@@ -4,6 +4,7 @@ config.json alone: parameters, trainable parameters and FLOPs are those that tra
 (tests/golden/plan)."""
 import json
 import os
+import re
 
 import case
 import program
@@ -106,14 +107,15 @@ class Plan(case.Case):
         cells = self.plan(self.world.grid([self.world.model()], [self.world.dataset()], ["lora"], rest=rest), 4)
         self.assertIn("validation_share 0.5 of 1 training rows leaves none", cells["good", "pairs", "lora"]["error"])
 
-    def seconds(self, methods, rest="", sweep="", **rows):
+    def seconds(self, methods, sweep="", rest="", **rows):
         grid = self.world.grid([self.world.model()], [self.world.dataset(**rows)], methods, sweep=sweep, rest=rest)
         # The rate is measured in every run: only values of the same table can be compared.
         return {key[2]: cell["seconds_modelled"] for key, cell in self.plan(grid, 0).items()}
 
     def test_seconds_depend_on_the_method(self):
         methods = ["none", "lora", "full", "prompt-tuning", "lntuning", "prefix-tuning"]
-        s = self.seconds(methods, rest="data = { validation_share = 0.0; };\n")
+        # Where dropout acts, rows of a batch do not share what they begin with.
+        s = self.seconds(methods, self.override("lora", "method = { dropout = 0.0; };"), "data = { validation_share = 0.0; };\n")
         self.assertLess(0, s["none"])
         for less, more in (("none", "lora"), ("lora", "full"), ("lntuning", "prompt-tuning"), ("lntuning", "lora"),
                            ("none", "lntuning")):
@@ -128,7 +130,7 @@ class Plan(case.Case):
             '{ when = { method = "high"; }; set = { method = { targets = [ "layers.%d.self_attn.k_proj" ]; }; }; } );' % last)
         for name in ("low", "high"):
             world.write(self.world.path("method", name + ".cfg"), 'method = { name = "lora"; };\n')
-        s = self.seconds(["low", "high", "none"], sweep=sweep)
+        s = self.seconds(["low", "high", "none"], sweep)
         self.assertLess(s["high"], s["low"])
         self.assertLess(s["none"], s["high"])
 
@@ -142,7 +144,8 @@ class Plan(case.Case):
         longer = [[json.dumps(dict(json.loads(line), sentence1=json.loads(line)["sentence1"] * 4)).encode() + b"\n"
                    for line in self.world.rows[split]] for split in ("train", "test")]
         self.world.dataset("longer", *longer)
-        grid = self.world.grid([self.world.model()], [self.world.dataset(), "twice", "longer"], ["lora"], rest="train = { batch = 4; };\n")
+        grid = self.world.grid([self.world.model()], [self.world.dataset(), "twice", "longer"], ["lora"],
+                               rest="train = { batch = 4; };\ndata = { validation_share = 0.0; };\n")
         s = {key[1]: cell["seconds_modelled"] for key, cell in self.plan(grid, 0).items()}
         self.assertAlmostEqual(s["twice"] / s["pairs"], 2, delta=0.01)
         self.assertGreater(s["longer"], 1.2 * s["pairs"])
@@ -151,7 +154,7 @@ class Plan(case.Case):
         sweep = 'override = ( { when = { method = "short"; }; set = { eval = { max_new_tokens = 1; }; }; } );'
         for name in ("short", "free"):
             world.write(self.world.path("method", name + ".cfg"), 'method = { name = "none"; };\n')
-        s = self.seconds(["short", "free"], sweep=sweep)
+        s = self.seconds(["short", "free"], sweep)
         self.assertLess(s["short"], s["free"])
 
     def test_a_missing_tokenizer_is_seen(self):
@@ -167,6 +170,72 @@ class Plan(case.Case):
             if name.endswith(".safetensors"):
                 os.remove(os.path.join(folder, name))
         self.plan(self.world.grid(["light"], [self.world.dataset()], ["lora"]), 0)
+
+
+class WithoutData(case.Case):
+    """Where the files of a data set are not there, a plan takes its group `typical`; a run needs them."""
+    MODELS = ["llama-3-8b-instruct", "llama-3.2-1b-instruct", "mistral-7b-instruct-v0.3", "gemma-3-1b-it", "qwen3-1.7b"]
+    METHODS = ["none", "lora", "ia3", "lntuning", "prompt-tuning", "prefix-tuning", "p-tuning"]
+
+    def sets(self):
+        """The 27 of the paper."""
+        return re.findall(r'"([a-z0-9_]+)"', re.search(r"datasets = \[(.*?)\]", world.read(
+            os.path.join(program.SOURCE, "configs/grid/all-datasets.cfg")).decode(), re.S).group(1))
+
+    def plan(self, grid, *more, code=0):
+        folder = {"PB_MODELS": GOLDEN, "PB_DATA": os.path.join(self.folder, "nothing")}
+        return self.expect(program.run(["plan", grid, "--gflops", "1000", *more], env=folder), code)
+
+    def test_the_grid_of_the_paper_needs_config_json_only(self):
+        grid = self.world.grid(self.MODELS, self.sets(), self.METHODS, [1, 2, 3, 4, 5], rest="train = { epochs = 20.0; };\n")
+        cells = json.loads(self.plan(grid, "--json").out)["cells"]
+        self.assertEqual(len(cells), 5 * 27 * 7 * 5)
+        self.assertEqual({cell["rows_from"] for cell in cells}, {"assumed"})
+        rte = next(cell for cell in cells if cell["dataset"] == "rte")
+        self.assertEqual((rte["train_rows"], rte["test_rows"]), (2490, 277))
+        self.assertLess(0, min(cell["seconds_modelled"] for cell in cells))
+
+    def one(self, typical, more="", data=""):
+        text = ('dataset = { name = "gone"; train_file = "gone-train.jsonl"; test_file = "gone-test.jsonl"; columns = [ "a:string", "label:label" ];'
+                ' labels = [ "x", "y" ]; instruction = "What is it?"; lines = [ "{a}" ]; %s %s };\n' % (typical, more))
+        world.write(self.world.path("dataset", "gone.cfg"), text)
+        return self.world.grid([self.world.model()], ["gone"], ["lora"], rest=data)
+
+    def test_a_limit_of_rows_cuts_what_is_assumed(self):
+        typical = "typical = { train_rows = 100; test_rows = 50; tokens = 30; answer_tokens = 2; };"
+        (cell,) = json.loads(self.plan(self.one(typical, data="data = { train_rows = 70; test_rows = 60; };\n"), "--json").out)["cells"]
+        self.assertEqual((cell["train_rows"], cell["test_rows"], cell["prompt_tokens"], cell["answer_tokens"]), (70, 50, 30, 2))
+
+    def test_a_run_does_not_assume(self):
+        typical = "typical = { train_rows = 100; test_rows = 50; tokens = 30; answer_tokens = 2; };"
+        self.expect(program.run(["run", self.one(typical), "-o", self.output]), 2, "gone-train.jsonl", "nothing was run")
+
+    def test_files_are_read_where_they_are(self):
+        self.world.dataset()
+        path = self.world.path("dataset", "pairs.cfg")
+        text = world.read(path).decode()
+        at = text.rindex("};")
+        world.write(path, text[:at] + "typical = { train_rows = 1000; test_rows = 500; tokens = 30; answer_tokens = 2; };" + text[at:])
+        (cell,) = json.loads(self.plan(self.world.grid([self.world.model()], ["pairs"], ["lora"]), "--json").out)["cells"]
+        self.assertEqual((cell["train_rows"], cell["rows_from"]), (24, "tokens"))
+        world.write(path, re.sub(r'(test_file *= *")[^"]*', r"\1gone.jsonl", text[:at] + "typical = { train_rows = 9; test_rows = 9; tokens = 9; answer_tokens = 9; };" + text[at:]))
+        self.plan(self.world.grid(["good"], ["pairs"], ["lora"]), code=4)
+
+    def test_what_is_typical_is_checked(self):
+        for typical, words in (("", ["gone-train.jsonl"]),
+                               ("typical = { train_rows = 100; test_rows = 50; tokens = 30; };", ["typical needs all of", "answer_tokens"]),
+                               ("typical = { };", ["typical needs all of"]),
+                               ("typical = { train_rows = -1; };", ["gone.cfg:1", "train_rows = -1 is outside"]),
+                               ("typical = { tokens = 0; };", ["tokens = 0 is outside"]),
+                               ('typical = { tokens = "many"; };', ["tokens", "text"]),
+                               ('typical = { rows = 4; };', ["rows", "train_rows"]),
+                               ('typical = "large";', ["typical"])):
+            with self.subTest(typical):
+                grid = self.one(typical)
+                result = program.run(["plan", grid])
+                self.assertIn(result.code, (2, 4), str(result))
+                for word in words:
+                    self.assertIn(word, result.out + result.err)
 
 
 if __name__ == "__main__":
