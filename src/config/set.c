@@ -80,7 +80,19 @@ done:
     return status;
 }
 
-/* "[lora, ia3]": a flat list whose bare words are texts; `value` begins with "[". */
+/* Up to the next comma outside of braces, or the end of the list. */
+static size_t item_length(const char *text)
+{
+    int depth     = 0;
+    size_t length = 0;
+    while (text[length] != '\0' && (depth > 0 || strchr(",]", text[length]) == NULL)) {
+        depth += (text[length] == '{') - (text[length] == '}');
+        length++;
+    }
+    return length;
+}
+
+/* "[lora{r=4,alpha=8}, ia3]": a flat list whose bare words are texts; `value` begins with "[". */
 static pb_status bare_list(pb_config *config, node_origin *origin, const char *value,
                            config_node **out)
 {
@@ -89,7 +101,7 @@ static pb_status bare_list(pb_config *config, node_origin *origin, const char *v
     PB_TRY(node_create(NULL, NODE_LIST, origin, 0, &list));
     const char *at = value + 1;
     for (bool more = true; more; at++) {
-        size_t length      = strcspn(at, ",]");
+        size_t length      = item_length(at);
         config_node *child = NULL;
         more               = at[length] == ',';
         PB_TRY_GOTO(status, bare_item(config, origin, at, length, &child), fail);
@@ -111,7 +123,7 @@ fail:
 static bool is_bare_list(const char *value)
 {
     size_t length = strlen(value);
-    return value[0] == '[' && strcspn(value + 1, "[](){}\"'#;\n") == length - 2 &&
+    return value[0] == '[' && strcspn(value + 1, "[]()\"'#;\n") == length - 2 &&
            value[length - 1] == ']';
 }
 

@@ -43,7 +43,7 @@ class Variants(case.Case):
 
     def test_names_work_everywhere(self):
         grid = self.world.grid(["good"], ["pairs"], ["none", VARY])
-        first = self.run_grid(grid, 0, None, "--set", f'sweep.methods=["{NAMES[2]}"]')
+        first = self.run_grid(grid, 0, None, "--set", f"sweep.methods=[{NAMES[2]}]")
         self.assertIn(NAMES[2], first.out)
         self.expect(program.run(["status", self.output]), 0, "done     1")
         again = self.run_grid(grid, ranks=2)

@@ -79,6 +79,22 @@ static void lists_of_bare_words_need_no_quotes(void **state)
     pb_config_clear(fields, &s);
 }
 
+static void braces_hold_commas_of_bare_words(void **state)
+{
+    settings s;
+    (void)state;
+    set_and_read("lora.targets=[lora{r=4,alpha=1e-04}, ia3,x{a=1}]", &s);
+    assert_int_equal(s.targets.count, 3);
+    assert_string_equal(s.targets.items[0], "lora{r=4,alpha=1e-04}");
+    assert_string_equal(s.targets.items[1], "ia3");
+    assert_string_equal(s.targets.items[2], "x{a=1}");
+    pb_config_clear(fields, &s);
+    set_and_read("lora.targets=[a{b, c]", &s);
+    assert_int_equal(s.targets.count, 1);
+    assert_string_equal(s.targets.items[0], "a{b, c]");
+    pb_config_clear(fields, &s);
+}
+
 static void items_of_a_bare_list_may_be_of_any_length(void **state)
 {
     char item[5001];
@@ -198,6 +214,7 @@ int main(void)
         cmocka_unit_test(set_replaces_and_adds_values_of_every_type),
         cmocka_unit_test(bare_words_are_text),
         cmocka_unit_test(lists_of_bare_words_need_no_quotes),
+        cmocka_unit_test(braces_hold_commas_of_bare_words),
         cmocka_unit_test(items_of_a_bare_list_may_be_of_any_length),
         cmocka_unit_test(mistakes_name_the_whole_assignment),
         cmocka_unit_test(a_merge_replaces_values_keeps_others_and_remembers_places),
