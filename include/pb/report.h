@@ -85,6 +85,20 @@ typedef enum pb_report_form {
     PB_REPORT_FORM_LATEX
 } pb_report_form;
 
+/* Largest differences that count as alike, relative to the larger value: 2 allows any. */
+typedef struct pb_report_tolerances {
+    double results; /* scores, validation losses, training losses of all steps */
+    double costs;   /* seconds of training and testing, peak memory */
+} pb_report_tolerances;
+
+/* Two sweeps: machines, versions and settings that differ, cells that only one has, and how far the
+ * numbers of the others are apart. *alike: both have the same cells in the same states, and no
+ * number is beyond its tolerance. */
+pb_status pb_report_compare(const pb_results *a, const pb_results *b,
+                            const pb_report_tolerances *tolerances,
+                            const pb_report_options *options, pb_report_form form, bool *alike,
+                            pb_string *out) PB_MUST_USE;
+
 /* The PSCP of rows that were read from a table: the constants, `width`, `colour` and `betas` of the
  * options count. Appends; an input that has no PSCP is PB_ERR_NUMERIC with its method. */
 pb_status pb_report_rows(const pb_pscp_row *rows, int64_t count, const pb_report_options *options,

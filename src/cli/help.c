@@ -43,7 +43,8 @@ pb_status cli_help_program(const pb_command *const *commands, pb_string *out)
         "this is"));
     return pb_table_note(out, width, 0,
                          "exit codes: 0 done; 1 failed; 2 bad usage or configuration; 3 stopped "
-                         "early, everything kept; 4 done, but some cells failed");
+                         "early, everything kept; 4 done, but some cells failed, or sweeps that "
+                         "were compared are not alike");
 }
 
 static pb_status help_option(const pb_option *option, pb_string *out)

@@ -26,6 +26,15 @@ static const char *const pairs[] = {"best", "all", "none", NULL};
 /* In the order of pb_report_best. */
 static const char *const bests[] = {"validation", "score", "none", NULL};
 
+#define TOLERANCE(member, value, help) \
+    PB_FIELD_FLOAT(pb_report_tolerances, member, value, 0.0, 2.0, "", help)
+
+static const pb_config_field tolerance_fields[] = {
+    TOLERANCE(results, 0.0, "of --compare: the largest relative difference of scores and losses"),
+    TOLERANCE(costs, 2.0, "of --compare: that of seconds and memory; 2 allows any"),
+    PB_FIELD_END,
+};
+
 static const pb_option options[] = {
     PB_CLI_CHOICE("format", "FORMAT", "text", formats,
                   "text, markdown or latex: tables for people; csv-long (or csv): one line per "
@@ -37,6 +46,9 @@ static const pb_option options[] = {
                   "one variant of each method for every model and data set: the best by mean "
                   "validation loss or score; none: all variants"),
     PB_CLI_FLAG("betas", "also PSCP under other exponents, and where methods swap their places"),
+    PB_CLI_FLAG("compare", "compare two files; exit code 4 if they are not alike"),
+    {.name = "tolerance", .fields = tolerance_fields, .key = "results"},
+    {.name = "cost-tolerance", .fields = tolerance_fields, .key = "costs"},
     PB_CLI_FLAG("digest", "print only one hash over everything but timings"),
     PB_CLI_FLAG("json", "the same as --format json"),
     PB_OPTION_END,
@@ -84,6 +96,12 @@ static pb_status make_report(const pb_cli *cli, const char *const *paths, pb_str
     bool digest               = pb_cli_flag(cli, "digest");
     pb_status status          = PB_OK;
 
+    for (int i = 0; i < 2; i++) {
+        const char *option = i == 0 ? "tolerance" : "cost-tolerance";
+        if (pb_cli_given(cli, option)) {
+            return PB_FAIL(PB_ERR_USAGE, "report: --%s is of --compare", option);
+        }
+    }
     if (digest && pb_cli_given(cli, "best-by")) {
         return PB_FAIL(PB_ERR_USAGE, "report: --digest is of all cells; leave --best-by out");
     }
@@ -105,6 +123,49 @@ out:
     return status;
 }
 
+static pb_status check_compare(const pb_cli *cli)
+{
+    static const char *const others[] = {"digest", "betas", "best-by", "json", "pairs"};
+
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        if (pb_cli_given(cli, others[i])) {
+            return PB_FAIL(PB_ERR_USAGE, "report: --compare does not take --%s", others[i]);
+        }
+    }
+    if (pb_cli_argument_count(cli) != 2) {
+        return PB_FAIL(PB_ERR_USAGE, "report: --compare takes two files, A.h5 and B.h5");
+    }
+    return place(pb_cli_text(cli, "format"), formats) > PB_REPORT_FORM_LATEX
+               ? PB_FAIL(PB_ERR_USAGE, "report: --compare takes --format text, markdown or latex")
+               : PB_OK;
+}
+
+static pb_status compare(pb_cli *cli, const char *const *paths, pb_string *out)
+{
+    pb_report_options how           = {.width = pb_cli_width(cli)};
+    pb_report_tolerances tolerances = {.results = 0, .costs = 2};
+    pb_results both[2]              = {0};
+    bool alike                      = true;
+    pb_status status;
+
+    PB_TRY(check_compare(cli));
+    how.colour = pb_cli_text(cli, "output") == NULL && cli_takes_colour(cli);
+    pb_cli_overlay(cli, tolerance_fields, &tolerances);
+    PB_TRY_GOTO(status, pb_results_open(&paths[0], 1, &both[0]), out);
+    PB_TRY_GOTO(status, pb_results_open(&paths[1], 1, &both[1]), out);
+    /* The first forms of the report are those of a comparison, in the same order. */
+    PB_TRY_GOTO(status,
+                pb_report_compare(&both[0], &both[1], &tolerances, &how,
+                                  (pb_report_form)place(pb_cli_text(cli, "format"), formats),
+                                  &alike, out),
+                out);
+    cli->exit_code = alike ? 0 : 4;
+out:
+    pb_results_clear(&both[0]);
+    pb_results_clear(&both[1]);
+    return status;
+}
+
 static pb_status run(pb_cli *cli)
 {
     const char **paths = NULL;
@@ -117,7 +178,10 @@ static pb_status run(pb_cli *cli)
     }
     pb_stop_catch();
     pb_stop_arm(0);
-    PB_TRY_GOTO(status, make_report(cli, paths, &text), out);
+    PB_TRY_GOTO(status,
+                pb_cli_flag(cli, "compare") ? compare(cli, paths, &text)
+                                            : make_report(cli, paths, &text),
+                out);
     PB_TRY_GOTO(status, deliver(cli, &text), out);
 out:
     pb_stop_release();
@@ -131,14 +195,18 @@ const pb_command command_report = {
     .help          = "tables of scores, costs and PSCP from result files",
     .usage         = "FILE.h5… [--format FORMAT] [-o PATH] [--pairs best|all|none] [--betas] "
                      "[--best-by validation|score] [--width N] "
-                     "[--beta-p X] [--beta-f X] [--beta-m X] [--digest]",
+                     "[--beta-p X] [--beta-f X] [--beta-m X] [--digest] "
+                     "[--compare [--tolerance X] [--cost-tolerance X]]",
     .details       = "In the tables, ? means not known and - means not applicable. Several "
                      "files are read as one sweep; a cell that is in more than one "
                      "counts once. Missing, failed and invalid cells are listed, and a mean "
                      "over only some data sets shows their number. results/README.md defines "
                      "the intervals and the paired tests of methods; CSV and JSON have all "
                      "pairs of methods. On a terminal the best of a row is bold and what failed is "
-                     "red, unless NO_COLOR is set. LaTeX needs booktabs, graphicx and longtable.\n",
+                     "red, unless NO_COLOR is set. LaTeX needs booktabs, graphicx and longtable.\n"
+                     "--compare shows what two sweeps ran with where it differs, cells that only "
+                     "one of them has, and how far scores, losses, times and memory are apart; a "
+                     "difference is relative to the larger value.\n",
     .options       = {options, options_pscp},
     .first         = true,
     .min_arguments = 1,

@@ -7,6 +7,7 @@
  *     PB_TRY(document_remark(doc, "no cell of %s is done", method)); */
 #pragma once
 
+#include "pb/report.h"
 #include "pb/table.h"
 
 typedef enum document_kind {
@@ -39,7 +40,10 @@ pb_table *document_table(const document *doc);
 pb_status document_remark(document *doc, const char *format, ...) PB_MUST_USE PB_PRINTF(2, 3);
 void document_drop(document *doc);
 
-/* The forms; each appends. `width`: 0: any; `colour`: by the codes of terminals. */
+/* Appends the document in a form; `width` and `colour` of the options count for the text. */
+pb_status document_write(const document *doc, const pb_report_options *options, pb_report_form form,
+                         pb_string *out) PB_MUST_USE;
+
 pb_status document_text(const document *doc, int64_t width, bool colour,
                         pb_string *out) PB_MUST_USE;
 /* Tables of GitHub's Markdown. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The provenance of the cells together. */
+#include "compare.h"
 #include "sections.h"
 
 #include "pb/memory.h"
@@ -34,16 +35,20 @@ static pb_status count_value(values_found *found, const pb_record_pair *pair)
     return PB_OK;
 }
 
-/* "a (12 cells), b (3 cells), and 2 others"; the values of the first name's item at `first`. */
-static pb_status put_values(const values_found *found, int64_t first, pb_string *out)
+/* "a (12 cells); b (3 cells); and 2 other values"; `counted`: with the numbers of cells. */
+static pb_status put_values(const values_found *found, const char *name, bool counted,
+                            pb_string *out)
 {
-    const char *name = found->items[first].name;
     char cells[PB_TABLE_NUMBER];
     int64_t values = 0;
 
-    for (int64_t i = first; i < found->count; i++) {
-        if (strcmp(found->items[i].name, name) == 0 && values++ < VALUES_MAX) {
-            PB_TRY(pb_string_printf(out, "%s%s (%s)", values > 1 ? "; " : "", found->items[i].value,
+    for (int64_t i = 0; i < found->count; i++) {
+        if (strcmp(found->items[i].name, name) != 0 || values++ >= VALUES_MAX) {
+            continue;
+        }
+        PB_TRY(pb_string_printf(out, "%s%s", values > 1 ? "; " : "", found->items[i].value));
+        if (counted) {
+            PB_TRY(pb_string_printf(out, " (%s)",
                                     pb_table_count(cells, found->items[i].cells, "cell")));
         }
     }
@@ -69,7 +74,7 @@ static pb_status add_rows(const values_found *found, pb_table *table)
         if (!is_first(found, i)) {
             continue;
         }
-        pb_status status = put_values(found, i, &text);
+        pb_status status = put_values(found, found->items[i].name, true, &text);
         if (status == PB_OK) {
             status = pb_table_add(table, "%s", found->items[i].name);
         }
@@ -107,5 +112,72 @@ pb_status section_machines(const pb_results *results, document *doc)
     PB_TRY_GOTO(status, add_rows(&found, document_table(doc)), out);
 out:
     pb_memory_free(found.items);
+    return status;
+}
+
+/* The cells of a name with its values; those of both sweeps must be the same, whatever their
+ * number.
+ */
+static pb_status add_difference(const values_found found[2], const char *name, pb_table *table)
+{
+    pb_string texts[2] = {0};
+    pb_status status   = pb_string_puts(&texts[0], "");
+
+    for (int i = 0; i < 2 && status == PB_OK; i++) {
+        status = put_values(&found[i], name, false, &texts[i]);
+        status = status == PB_OK && texts[i].length == 0
+                     ? pb_string_puts(&texts[i], PB_TABLE_NOTHING)
+                     : status;
+    }
+    if (status == PB_OK && strcmp(texts[0].data, texts[1].data) != 0) {
+        status = pb_table_add(table, "%s", name);
+        for (int i = 0; i < 2 && status == PB_OK; i++) {
+            status = pb_table_add(table, "%s", texts[i].data);
+        }
+    }
+    pb_string_clear(&texts[0]);
+    pb_string_clear(&texts[1]);
+    return status;
+}
+
+static bool has_name(const values_found *found, const char *name)
+{
+    for (int64_t i = 0; i < found->count; i++) {
+        if (strcmp(found->items[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static pb_status add_differences(const values_found found[2], document *doc)
+{
+    static const char *const header[] = {"name", "A", "B", NULL};
+
+    PB_TRY(document_add(doc, DOCUMENT_SECTION, "machines",
+                        "machines and versions: names of the records with other values"));
+    PB_TRY(pb_table_begin(document_table(doc), header, 3));
+    for (int side = 0; side < 2; side++) {
+        for (int64_t i = 0; i < found[side].count; i++) {
+            const char *name = found[side].items[i].name;
+            if (is_first(&found[side], i) && !(side == 1 && has_name(&found[0], name))) {
+                PB_TRY(add_difference(found, name, document_table(doc)));
+            }
+        }
+    }
+    return document_table(doc)->count == 3 ? document_remark(doc, "no difference") : PB_OK;
+}
+
+pb_status compare_machines(const pb_results *a, const pb_results *b, document *doc)
+{
+    values_found found[2] = {0};
+    pb_status status;
+
+    PB_TRY_GOTO(status, find_values(a, &found[0]), out);
+    PB_TRY_GOTO(status, find_values(b, &found[1]), out);
+    PB_TRY_GOTO(status, add_differences(found, doc), out);
+out:
+    pb_memory_free(found[0].items);
+    pb_memory_free(found[1].items);
     return status;
 }

@@ -43,15 +43,9 @@ pb_status pb_report_rows(const pb_pscp_row *rows, int64_t count, const pb_report
     pb_status status;
 
     PB_TRY_GOTO(status, fill(rows, count, options, &doc), out);
-    if (form == PB_REPORT_FORM_MARKDOWN) {
-        status = document_markdown(&doc, out);
-    } else if (form == PB_REPORT_FORM_LATEX) {
-        status = document_latex(&doc, out);
-    } else if (options->betas) {
-        status = document_text(&doc, options->width, options->colour, out);
-    } else {
-        status = pb_table_print(&doc.blocks[0].table, options->width, options->colour, out);
-    }
+    status = form == PB_REPORT_FORM_TEXT && !options->betas
+                 ? pb_table_print(&doc.blocks[0].table, options->width, options->colour, out)
+                 : document_write(&doc, options, form, out);
 out:
     document_clear(&doc);
     return status;

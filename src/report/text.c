@@ -9,6 +9,20 @@ typedef struct report {
     document doc;
 } report;
 
+pb_status document_write(const document *doc, const pb_report_options *options, pb_report_form form,
+                         pb_string *out)
+{
+    switch (form) {
+    case PB_REPORT_FORM_MARKDOWN:
+        return document_markdown(doc, out);
+    case PB_REPORT_FORM_LATEX:
+        return document_latex(doc, out);
+    case PB_REPORT_FORM_TEXT:
+        break;
+    }
+    return document_text(doc, options->width, options->colour, out);
+}
+
 typedef pb_status (*write_form)(const report *r, pb_string *out);
 
 static pb_status write_report(const pb_results *results, const pb_report_options *options,
@@ -30,17 +44,17 @@ out:
 
 static pb_status as_text(const report *r, pb_string *out)
 {
-    return document_text(&r->doc, r->how.width, r->how.colour, out);
+    return document_write(&r->doc, &r->how, PB_REPORT_FORM_TEXT, out);
 }
 
 static pb_status as_markdown(const report *r, pb_string *out)
 {
-    return document_markdown(&r->doc, out);
+    return document_write(&r->doc, &r->how, PB_REPORT_FORM_MARKDOWN, out);
 }
 
 static pb_status as_latex(const report *r, pb_string *out)
 {
-    return document_latex(&r->doc, out);
+    return document_write(&r->doc, &r->how, PB_REPORT_FORM_LATEX, out);
 }
 
 static pb_status as_html(const report *r, pb_string *out)
