@@ -97,10 +97,12 @@ void search_form(const pb_sweep *s, const int64_t *todo, int64_t count, int64_t 
 void search_complete(const pb_sweep *s, folder *f)
 {
     for (int64_t i = 0; i < s->cells.count; i++) {
-        for (int64_t k = 0; k < s->cells.count && !f->done[i]; k++) {
-            if (f->done[k] && pb_cell_same_group(s->cells.items[i].cell, s->cells.items[k].cell)) {
-                f->done[k] = false;
-            }
+        const pb_cell *cell = s->cells.items[i].cell;
+        if (f->done[i] || !pb_cell_same_group(cell, cell)) {
+            continue;
+        }
+        for (int64_t k = 0; k < s->cells.count; k++) {
+            f->done[k] = f->done[k] && !pb_cell_same_group(cell, s->cells.items[k].cell);
         }
     }
 }
