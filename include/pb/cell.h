@@ -96,6 +96,7 @@ pb_status pb_cell_count_tokens(const pb_cell_env *env, const pb_cell *cell,
  * shapes; the others are modelled. */
 typedef struct pb_cell_prediction {
     int64_t model_params, trainable_params;
+    int64_t steps;
     double flops_forward_t, flops_base_t; /* 10^12, 512 tokens */
     /* Device memory in 10^9 bytes, for batches of rows of the data set's mean length: the total,
      * and the weights in it; 0 on the CPU. On a device memory_gb is what the host needs. */

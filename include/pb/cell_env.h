@@ -38,8 +38,11 @@ pb_status pb_cell_env_open(const pb_cell_setup *setup, pb_comm *comm,
                            pb_cell_env **out) PB_MUST_USE;
 void pb_cell_env_close(pb_cell_env *env); /* accepts NULL */
 
-/* The memory of the backend is the host's. */
+/* The memory of the backend, in a plan that of the device planned for, is the host's. */
 bool pb_cell_env_on_host(const pb_cell_env *env);
+int pb_cell_env_threads(const pb_cell_env *env);
+/* GFLOP/s of a square product, measured or stated; 0 where fitted rates take its place. */
+double pb_cell_env_gflops(const pb_cell_env *env);
 
 /* Keeps the tokens of data sets in this folder (see pb/encoded.h); without it every cell tokenises
  * its rows. */

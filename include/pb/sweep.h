@@ -65,16 +65,23 @@ typedef struct pb_sweep_forecast {
     int64_t bad;          /* cells with an error */
     bool config;          /* at least one error is in a configuration */
     double seconds;       /* of all cells, modelled */
+    int threads;          /* of a process */
+    bool on_device;
+    double gflops; /* see pb_cell_env_gflops */
 } pb_sweep_forecast;
+
+/* Times of a sweep on a number of processes. */
+typedef struct pb_sweep_makespan {
+    double seconds; /* modelled: each process takes the next cell as soon as it is free */
+    double bound;   /* no order could be faster */
+} pb_sweep_makespan;
 
 /* Checks every cell and predicts what it costs. Local. */
 pb_status pb_sweep_forecast_make(const pb_sweep *sweep, pb_sweep_forecast *out) PB_MUST_USE;
 void pb_sweep_forecast_clear(pb_sweep_forecast *forecast); /* accepts a zeroed one */
 
-/* Modelled seconds of the sweep on `ranks` processes, each of which takes the next cell as soon as
- * it is free. */
 pb_status pb_sweep_forecast_makespan(const pb_sweep_forecast *forecast, int64_t ranks,
-                                     double *seconds) PB_MUST_USE;
+                                     pb_sweep_makespan *out) PB_MUST_USE;
 
 /* ---------------------------------------------------------------- the run */
 

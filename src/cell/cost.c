@@ -78,6 +78,7 @@ static pb_status measure(const pb_cell_env *env, const pb_cell *cell, const pb_c
     if (known != NULL) {
         PB_TRY(check_steps(cell, method, &rows.train, held));
     }
+    p.steps   = method->parameters > 0 ? pb_train_steps(&o->train, rows.train.rows - held) : 0;
     p.work    = cell_work(method, o, &rows, held, bytes);
     p.seconds = pb_rates_seconds(&env->rates, &p.work);
     put_memory(env, method, o, &rows, &p);

@@ -67,9 +67,15 @@ static pb_status open_planned(pb_cell_env *env)
     return PB_OK;
 }
 
+/* For another machine: its processors and devices are not those here. */
+static bool is_planned(const pb_cell_env *env)
+{
+    return env->setup.gflops > 0.0 || env->setup.rates != NULL;
+}
+
 static pb_status open_backend(pb_cell_env *env)
 {
-    if (env->setup.gflops > 0.0 || env->setup.rates != NULL) {
+    if (is_planned(env)) {
         return open_planned(env);
     }
     PB_TRY(
@@ -155,8 +161,10 @@ pb_status pb_cell_env_open(const pb_cell_setup *setup, pb_comm *comm, pb_cell_en
     PB_TRY_GOTO(status, pb_comm_agree(env->comm, open_backend(env)), err_env);
     PB_TRY_GOTO(status, check_backends(env), err_env);
     PB_TRY_GOTO(status, find_sharing(env), err_env);
-    PB_TRY_GOTO(status, pb_comm_agree(env->comm, env_report_processors(env, setup->threads <= 0)),
-                err_env);
+    if (!is_planned(env)) {
+        status = env_report_processors(env, setup->threads <= 0);
+        PB_TRY_GOTO(status, pb_comm_agree(env->comm, status), err_env);
+    }
     *out = env;
     return PB_OK;
 
@@ -167,7 +175,17 @@ err_env:
 
 bool pb_cell_env_on_host(const pb_cell_env *env)
 {
-    return pb_backend_is_host(env->backend);
+    return !env->on_device;
+}
+
+int pb_cell_env_threads(const pb_cell_env *env)
+{
+    return env->setup.threads;
+}
+
+double pb_cell_env_gflops(const pb_cell_env *env)
+{
+    return env->setup.rates != NULL ? 0.0 : env->gemm_gflops;
 }
 
 pb_status pb_cell_env_set_cache(pb_cell_env *env, const char *folder)

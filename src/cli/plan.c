@@ -1,20 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* peftbench plan: shows what a sweep would do, without training: every cell is expanded and
  * checked, and its cost predicted. */
-#include "commands.h"
+#include "plan.h"
 
 #include "pb/json.h"
-#include "pb/table.h"
 
 #include <inttypes.h>
-
-/* A forecast, and its time on --ranks processes. */
-typedef struct plan {
-    pb_sweep_forecast forecast;
-    int64_t ranks;
-    double gflops;   /* stated; 0: measured */
-    double makespan; /* seconds, modelled */
-} plan;
 
 static const pb_config_field fields[] = {
     PB_FIELD_FLOAT(
@@ -24,7 +15,8 @@ static const pb_config_field fields[] = {
 };
 
 static const pb_option options[] = {
-    PB_CLI_INT("ranks", "N", "1", 1, 1000000, "processes to simulate the sweep for"),
+    PB_CLI_INT("processes", "N", "1", 1, 1000000, "processes to simulate the sweep for"),
+    PB_CLI_FLAG("cells", "list every cell"),
     {.name = "gflops", .fields = fields, .key = "gflops"},
     PB_OPTION_END,
 };
@@ -67,10 +59,55 @@ static void put_cell(pb_json *json, const plan *p, int64_t i)
     pb_json_end(json);
 }
 
+static void put_models(pb_json *json, const plan *p)
+{
+    pb_json_put_array(json, "models", PB_JSON_LINES);
+    for (int64_t at = 0; at < p->forecast.count;) {
+        plan_model m;
+        at = plan_next_model(p, at, &m);
+        pb_json_put_object(json, NULL, PB_JSON_INLINE);
+        pb_json_put_text(json, "model", m.name);
+        pb_json_put_int(json, "cells", m.cells);
+        pb_json_put_number(json, "seconds_modelled", m.seconds, 6);
+        pb_json_put_number(json, "memory_gb_modelled", m.memory_gb, 6);
+        pb_json_put_number(json, "device_memory_gb_modelled", m.device_gb, 6);
+        pb_json_end(json);
+    }
+    pb_json_end(json);
+}
+
+static void put_times(pb_json *json, const plan *p)
+{
+    pb_json_put_array(json, "walltimes", PB_JSON_LINES);
+    for (int i = 0; i < PLAN_TIMES; i++) {
+        pb_json_put_object(json, NULL, PB_JSON_INLINE);
+        pb_json_put_int(json, "processes", p->counts[i]);
+        pb_json_put_number(json, "seconds_modelled", p->times[i].seconds, 6);
+        pb_json_put_number(json, "seconds_bound", p->times[i].bound, 6);
+        pb_json_end(json);
+    }
+    pb_json_end(json);
+}
+
+static pb_status put_launch(pb_json *json, const plan *p)
+{
+    pb_string mpirun = {0};
+    pb_string sbatch = {0};
+    pb_status status = plan_launch(p, &mpirun, &sbatch);
+    if (status == PB_OK) {
+        pb_json_put_text(json, "mpirun", mpirun.data);
+        pb_json_put_text(json, "sbatch", sbatch.data);
+    }
+    pb_string_clear(&mpirun);
+    pb_string_clear(&sbatch);
+    return status;
+}
+
 static pb_status write_json(const plan *p, pb_string *out)
 {
     pb_json json = pb_json_begin(out, PB_JSON_INLINE, 1);
 
+    pb_json_put_text(&json, "sweep", p->name);
     pb_json_put_array(&json, "cells", PB_JSON_LINES);
     for (int64_t i = 0; i < p->forecast.count; i++) {
         put_cell(&json, p, i);
@@ -84,85 +121,31 @@ static pb_status write_json(const plan *p, pb_string *out)
         pb_json_end(&json);
     }
     pb_json_end(&json);
-    pb_json_put_int(&json, "ranks", p->ranks);
-    pb_json_put_text(&json, "rate", p->gflops > 0 ? "stated" : "measured");
+    put_models(&json, p);
+    put_times(&json, p);
+    pb_json_put_int(&json, "processes", p->processes);
+    pb_json_put_int(&json, "threads", p->forecast.threads);
+    pb_json_put_int(&json, "processes_per_node", p->per_node);
+    pb_json_put_text(&json, "rate", plan_rate(p));
+    pb_json_put_number(&json, "gflops", p->forecast.gflops, 6);
     pb_json_put_number(&json, "seconds_total_modelled", p->forecast.seconds, 6);
-    pb_json_put_number(&json, "seconds_makespan_modelled", p->makespan, 6);
+    pb_json_put_number(&json, "seconds_largest_modelled", p->largest, 6);
+    pb_json_put_number(&json, "seconds_makespan_modelled", p->times[1].seconds, 6);
+    pb_json_put_number(&json, "node_memory_gb", p->memory_gb, 4);
+    pb_json_put_number(&json, "disk_files_modelled", p->files, 9);
+    pb_json_put_number(&json, "disk_bytes_modelled", p->bytes, 6);
+    pb_json_put_int(&json, "datasets_assumed", p->assumed);
     pb_json_put_int(&json, "bad_cells", p->forecast.bad);
+    PB_TRY(put_launch(&json, p));
     return pb_json_finish(&json, "\n");
-}
-
-enum { COLUMNS = 10 };
-
-/* Errors are listed below the table, each once for all its cells. */
-static pb_status add_row(const plan *p, int64_t i, pb_table *table)
-{
-    const pb_sweep_foreseen *known = &p->forecast.cells[i];
-    const pb_grid_cell *c          = known->cell;
-    const pb_cell_prediction *q    = &known->prediction;
-
-    PB_TRY(pb_table_add(table, "%s", c->model));
-    PB_TRY(pb_table_add(table, "%s", c->dataset));
-    PB_TRY(pb_table_add(table, "%s", c->method));
-    PB_TRY(pb_table_add(table, "%" PRId64, c->seed));
-    if (known->mistake >= 0) {
-        PB_TRY(pb_table_add(table, "cannot run"));
-        for (int k = 5; k < COLUMNS; k++) {
-            PB_TRY(pb_table_add(table, PB_TABLE_UNKNOWN));
-        }
-        return PB_OK;
-    }
-    PB_TRY(pb_table_add(table, "%" PRId64, q->trainable_params));
-    PB_TRY(pb_table_add_number(table, q->flops_forward_t, 6));
-    PB_TRY(pb_table_add_number(table, q->flops_forward_t - q->flops_base_t, 6));
-    PB_TRY(pb_table_add_number(table, known->memory_gb, 4));
-    PB_TRY(pb_table_add_number(table, known->device_gb, 4));
-    return pb_table_add_number(table, known->seconds, 1);
-}
-
-static pb_status write_table(const plan *p, int64_t width, pb_string *out)
-{
-    static const char *const header[] = {"model",     "dataset",    "method", "seed",
-                                         "trainable", "TFLOPs/512", "extra",  "memory GB",
-                                         "device GB", "seconds",    NULL};
-    pb_table table;
-    pb_status status = PB_OK;
-
-    PB_TRY_GOTO(status, pb_table_begin(&table, header, 3), out);
-    for (int64_t i = 0; i < p->forecast.count; i++) {
-        PB_TRY_GOTO(status, add_row(p, i, &table), out);
-    }
-    PB_TRY_GOTO(status, pb_table_print(&table, width, false, out), out);
-out:
-    pb_table_clear(&table);
-    return status;
-}
-
-static pb_status write_text(const plan *p, int64_t width, pb_string *out)
-{
-    char cells[PB_TABLE_NUMBER];
-
-    PB_TRY(write_table(p, width, out));
-    for (int64_t i = 0; i < p->forecast.mistakes.count; i++) {
-        const pb_mistake *m = &p->forecast.mistakes.items[i];
-        PB_TRY(pb_string_printf(out, "%scannot run: %s (%s)\n", i == 0 ? "\n" : "", m->text,
-                                pb_table_count(cells, m->count, "cell")));
-    }
-    PB_TRY(pb_string_puts(out, "\n"));
-    return pb_table_note(out, width, 0,
-                         "%s, %" PRId64 " cannot run; %.0f s of work, %.0f s on %" PRId64
-                         " process%s, at the %s rate of products (seconds and memory are modelled, "
-                         "the rest is counted)",
-                         pb_table_count(cells, p->forecast.count, "cell"), p->forecast.bad,
-                         p->forecast.seconds, p->makespan, p->ranks, p->ranks == 1 ? "" : "es",
-                         p->gflops > 0 ? "stated" : "measured");
 }
 
 static pb_status print_plan(pb_cli *cli, const plan *p)
 {
     pb_string text = {0};
-    pb_status made =
-        pb_cli_flag(cli, "json") ? write_json(p, &text) : write_text(p, pb_cli_width(cli), &text);
+    pb_status made = pb_cli_flag(cli, "json")
+                         ? write_json(p, &text)
+                         : plan_write_text(p, pb_cli_flag(cli, "cells"), pb_cli_width(cli), &text);
 
     return cli_print_made(cli, made, &text);
 }
@@ -171,14 +154,15 @@ static pb_status run(pb_cli *cli)
 {
     pb_sweep_options how = {0};
     pb_sweep *sweep      = NULL;
-    plan p               = {.ranks = pb_cli_int(cli, "ranks")};
+    plan p = {.processes = pb_cli_int(cli, "processes"), .grid = pb_cli_argument(cli, 0)};
     pb_status status;
 
     pb_cli_overlay(cli, fields, &p);
     how.gflops = p.gflops;
     PB_TRY(cli_open_sweep(cli, &how, &sweep));
     PB_TRY_GOTO(status, pb_sweep_forecast_make(sweep, &p.forecast), out);
-    PB_TRY_GOTO(status, pb_sweep_forecast_makespan(&p.forecast, p.ranks, &p.makespan), out);
+    p.name = pb_sweep_name(sweep);
+    PB_TRY_GOTO(status, plan_sum_up(&p), out);
     PB_TRY_GOTO(status, print_plan(cli, &p), out);
     if (p.forecast.bad > 0) {
         cli->exit_code = p.forecast.config ? 2 : 4;
@@ -194,8 +178,8 @@ static const char *const without[] = {"seed", NULL};
 
 const pb_command command_plan = {
     .name  = "plan",
-    .help  = "expand and check a grid without training, with predicted costs",
-    .usage = "GRID.cfg [--ranks N] [--gflops N] [--width N] [--json]",
+    .help  = "what a sweep takes: time, memory, disk; checks every cell without training",
+    .usage = "GRID.cfg [--processes N] [--gflops N] [--cells] [--width N] [--json]",
     .details =
         "Needs config.json of every model, but not its weights, which `run` needs; "
         "if there are weights, also their headers and the tokenizer. All "

@@ -55,7 +55,10 @@ pb_status pb_sweep_forecast_make(const pb_sweep *s, pb_sweep_forecast *out)
         f.seconds += known->seconds;
     }
     PB_TRY_GOTO(status, count_gangs(s, &f), err_forecast);
-    *out = f;
+    f.threads   = pb_cell_env_threads(s->env);
+    f.on_device = !pb_cell_env_on_host(s->env);
+    f.gflops    = pb_cell_env_gflops(s->env);
+    *out        = f;
     return PB_OK;
 
 err_forecast:
@@ -63,35 +66,54 @@ err_forecast:
     return status;
 }
 
-/* Of the gang that cell `lead` leads. */
-static double gang_seconds(const pb_sweep_forecast *forecast, int64_t lead)
+/* Processes that are free earlier come first: a binary heap over their times. */
+static void sink(double *busy, int64_t count)
 {
-    double seconds = 0.0;
-    for (int64_t i = lead; i < forecast->count; i++) {
-        seconds += i - forecast->cells[i].behind_lead == lead ? forecast->cells[i].seconds : 0.0;
+    int64_t at = 0;
+    for (;;) {
+        int64_t least = at;
+        for (int64_t child = 2 * at + 1; child <= 2 * at + 2 && child < count; child++) {
+            least = busy[child] < busy[least] ? child : least;
+        }
+        if (least == at) {
+            return;
+        }
+        double moved = busy[at];
+        busy[at]     = busy[least];
+        busy[least]  = moved;
+        at           = least;
     }
-    return seconds;
 }
 
 /* Processes beyond one per cell change nothing. A gang is dealt as a whole. */
 pb_status pb_sweep_forecast_makespan(const pb_sweep_forecast *forecast, int64_t ranks,
-                                     double *seconds)
+                                     pb_sweep_makespan *out)
 {
-    int64_t used = ranks < forecast->count ? ranks : forecast->count;
-    double *busy = NULL;
-    PB_TRY(PB_ALLOC(busy, used + 1));
-    *seconds = 0.0;
-    for (int64_t i = 0; i < forecast->count; i++) {
-        int64_t first = 0;
+    int64_t count    = forecast->count;
+    int64_t used     = ranks < count ? ranks : count;
+    double *busy     = NULL;
+    double *gangs    = NULL; /* seconds, at the place of the first cell */
+    double sum       = 0.0;
+    pb_status status = PB_OK;
+    *out             = (pb_sweep_makespan){0};
+    PB_TRY_GOTO(status, PB_ALLOC(busy, used + 1), done);
+    PB_TRY_GOTO(status, PB_ALLOC(gangs, count + 1), done);
+    for (int64_t i = 0; i < count; i++) {
+        gangs[i - forecast->cells[i].behind_lead] += forecast->cells[i].seconds;
+        sum += forecast->cells[i].seconds;
+    }
+    for (int64_t i = 0; i < count; i++) {
         if (forecast->cells[i].behind_lead > 0) {
             continue;
         }
-        for (int64_t r = 1; r < used; r++) {
-            first = busy[r] < busy[first] ? r : first;
-        }
-        busy[first] += gang_seconds(forecast, i);
-        *seconds = busy[first] > *seconds ? busy[first] : *seconds;
+        busy[0] += gangs[i];
+        out->seconds = busy[0] > out->seconds ? busy[0] : out->seconds;
+        out->bound   = gangs[i] > out->bound ? gangs[i] : out->bound;
+        sink(busy, used);
     }
+    out->bound = used > 0 && sum / (double)used > out->bound ? sum / (double)used : out->bound;
+done:
     pb_memory_free(busy);
-    return PB_OK;
+    pb_memory_free(gangs);
+    return status;
 }

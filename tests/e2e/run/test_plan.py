@@ -172,6 +172,54 @@ class Plan(case.Case):
         self.plan(self.world.grid(["light"], [self.world.dataset()], ["lora"]), 0)
 
 
+class Screen(case.Case):
+    """What is printed without --cells fits one screen; JSON has all of it."""
+    def setUp(self):
+        super().setUp()
+        self.path = self.world.grid([self.world.model()], [self.world.dataset()], ["none", "lora", "ia3"], [1, 2])
+
+    def plan(self, *more):
+        return self.expect(program.run(["plan", self.path, "--gflops", "100", "--threads", "1", *more]), 0).out
+
+    def test_cells_are_listed_on_request(self):
+        plain, cells = self.plan(), self.plan("--cells")
+        self.assertNotIn("TFLOPs/512", plain)
+        self.assertIn("TFLOPs/512", cells)
+        self.assertEqual(len(re.findall(r"(?m)^good +pairs ", cells)), 6)
+        self.assertTrue(cells.endswith(plain))
+        self.assertRegex(plain, r"(?m)^cells +none +lora +ia3 +all +time +memory GB$")
+        self.assertRegex(plain, r"(?m)^good +2 +2 +2 +6 ")
+
+    def test_times_are_those_of_the_processes_asked_for(self):
+        plan = json.loads(self.plan("--json", "--processes", "2"))
+        times = plan["walltimes"]
+        self.assertEqual([t["processes"] for t in times], [1, 2, 4])
+        self.assertEqual(plan["seconds_makespan_modelled"], times[1]["seconds_modelled"])
+        self.assertAlmostEqual(times[0]["seconds_modelled"], plan["seconds_total_modelled"], delta=1e-6)
+        self.assertAlmostEqual(sum(c["seconds_modelled"] for c in plan["cells"]), plan["seconds_total_modelled"], delta=1e-5)
+        self.assertAlmostEqual(max(c["seconds_modelled"] for c in plan["cells"]), plan["seconds_largest_modelled"], delta=1e-6)
+        for t in times:
+            self.assertLessEqual(t["seconds_bound"], t["seconds_modelled"])
+            self.assertLessEqual(t["seconds_modelled"], t["seconds_bound"] + plan["seconds_largest_modelled"])
+
+    def test_the_lines_that_start_it_have_what_was_asked_for(self):
+        plan = json.loads(self.plan("--json", "--processes", "6"))
+        self.assertRegex(plan["mpirun"], r"^mpirun -n 6 .*peftbench run .*tiny\.cfg --threads 1$")
+        nodes, tasks = map(int, re.search(r"--nodes=(\d+) --ntasks-per-node=(\d+)", plan["sbatch"]).groups())
+        self.assertGreaterEqual(nodes * tasks, 6)
+        self.assertLess((nodes - 1) * tasks, 6)
+        for line in (plan["mpirun"], plan["sbatch"]):
+            self.assertIn(line, self.plan("--processes", "6"))
+
+    def test_the_sums_of_models_are_those_of_cells(self):
+        plan = json.loads(self.plan("--json"))
+        (model,) = plan["models"]
+        self.assertEqual((model["model"], model["cells"]), ("good", 6))
+        self.assertEqual(model["memory_gb_modelled"], max(c["memory_gb_modelled"] for c in plan["cells"]))
+        self.assertGreaterEqual(plan["disk_files_modelled"], 6)
+        self.assertEqual((plan["rate"], plan["gflops"]), ("stated", 100))
+
+
 class WithoutData(case.Case):
     """Where the files of a data set are not there, a plan takes its group `typical`; a run needs them."""
     MODELS = ["llama-3-8b-instruct", "llama-3.2-1b-instruct", "mistral-7b-instruct-v0.3", "gemma-3-1b-it", "qwen3-1.7b"]
@@ -194,6 +242,9 @@ class WithoutData(case.Case):
         rte = next(cell for cell in cells if cell["dataset"] == "rte")
         self.assertEqual((rte["train_rows"], rte["test_rows"]), (2490, 277))
         self.assertLess(0, min(cell["seconds_modelled"] for cell in cells))
+        screen = self.plan(grid).out.splitlines()
+        self.assertLess(len(screen), 25)
+        self.assertTrue(any(re.match("assumed .* 27 data sets", line) for line in screen), screen)
 
     def one(self, typical, more="", data=""):
         text = ('dataset = { name = "gone"; train_file = "gone-train.jsonl"; test_file = "gone-test.jsonl"; columns = [ "a:string", "label:label" ];'

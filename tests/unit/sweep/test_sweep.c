@@ -96,19 +96,30 @@ static void the_makespan_is_that_of_the_busiest_process(void **state)
     (void)state;
     static const struct {
         int64_t ranks;
-        double seconds;
-    } expected[]                    = {{1, 15}, {2, 8}, {3, 5}, {4, 5}, {1000000, 5}};
-    pb_sweep_foreseen cells[]       = {{.seconds = 5}, {.seconds = 4}, {.seconds = 3},
-                                       {.seconds = 2}, {.seconds = 1}, {.seconds = 0}};
-    const pb_sweep_forecast f       = {.cells = cells, .count = 6};
+        double seconds, bound;
+    } expected[]              = {{1, 15, 15}, {2, 8, 7.5}, {3, 5, 5}, {4, 5, 5}, {1000000, 5, 5}};
+    pb_sweep_foreseen cells[] = {{.seconds = 5}, {.seconds = 4}, {.seconds = 3},
+                                 {.seconds = 2}, {.seconds = 1}, {.seconds = 0}};
+    const pb_sweep_forecast f = {.cells = cells, .count = 6};
     const pb_sweep_forecast nothing = {0};
-    double seconds                  = -1;
+    pb_sweep_makespan m             = {-1, -1};
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
-        assert_ok(pb_sweep_forecast_makespan(&f, expected[i].ranks, &seconds));
-        assert_true(seconds == expected[i].seconds);
+        assert_ok(pb_sweep_forecast_makespan(&f, expected[i].ranks, &m));
+        assert_true(m.seconds == expected[i].seconds && m.bound == expected[i].bound);
     }
-    assert_ok(pb_sweep_forecast_makespan(&nothing, 3, &seconds));
-    assert_true(seconds == 0);
+    assert_ok(pb_sweep_forecast_makespan(&nothing, 3, &m));
+    assert_true(m.seconds == 0 && m.bound == 0);
+}
+
+/* Cells 0 and 2 are a gang: 8 seconds in one place. */
+static void the_makespan_deals_a_gang_as_a_whole(void **state)
+{
+    pb_sweep_foreseen cells[]  = {{.seconds = 5}, {.seconds = 4}, {.seconds = 3, .behind_lead = 2}};
+    const pb_sweep_forecast f  = {.cells = cells, .count = 3};
+    pb_sweep_makespan makespan = {-1, -1};
+    (void)state;
+    assert_ok(pb_sweep_forecast_makespan(&f, 2, &makespan));
+    assert_true(makespan.seconds == 8 && makespan.bound == 8);
 }
 
 /* A cell that runs again leaves a different shard, because it includes the times. */
@@ -227,6 +238,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_forecast_has_every_cell, note_bytes, returns_its_bytes),
         cmocka_unit_test(the_makespan_is_that_of_the_busiest_process),
+        cmocka_unit_test(the_makespan_deals_a_gang_as_a_whole),
         cmocka_unit_test_setup_teardown(cells_of_a_gang_without_memory_run_alone, note_bytes,
                                         returns_its_bytes),
         cmocka_unit_test_setup_teardown(a_run_skips_what_is_done, note_bytes, returns_its_bytes),
