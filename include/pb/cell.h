@@ -162,9 +162,9 @@ typedef struct pb_cell_observer {
     bool (*stop)(void *context); /* true ends the cell with PB_STOPPED */
     /* Called at the beginning of a phase and after each of its steps. */
     void (*progress)(void *context, const pb_cell_progress *progress);
-    /* These may be NULL; a failure is that of the cell. */
-    pb_status (*step)(void *context, const struct pb_train_step *step);
-    pb_status (*validation)(void *context, int64_t step, double loss);
+    /* These may be NULL; a failure is that of the cell, which may be any of a gang. */
+    pb_status (*step)(void *context, const pb_cell *cell, const struct pb_train_step *step);
+    pb_status (*validation)(void *context, const pb_cell *cell, int64_t step, double loss);
 } pb_cell_observer;
 
 /* Tokenises the rows of the cell unless the cache has them; does nothing without a cache or the

@@ -24,17 +24,18 @@ typedef struct pb_sweep_options {
     const char *grid;        /* the grid file */
     const char *const *sets; /* [set_count] "key=value" */
     int64_t set_count;
-    const char *device; /* NULL: run.device */
-    const char *dtype;  /* "f32" or "bf16"; NULL: run.dtype */
-    double gflops;      /* of a plan, see pb_cell_setup */
-    bool has_threads;   /* else run.threads */
-    int64_t threads;    /* 0: one per processor of the process */
-    const char *output; /* folder of the results; NULL: run.output, else results/<sweep> */
-    bool needs_weights; /* a model without weights is an error, as in a run */
-    bool no_cache;      /* tokens are made for every cell instead of being kept in a folder */
-    bool keep_going;    /* cells that cannot run are recorded as failed, and the others run */
-    bool retry_failed;  /* run failed cells again */
-    bool fresh;         /* run all cells again */
+    const char *device;         /* NULL: run.device */
+    const char *dtype;          /* "f32" or "bf16"; NULL: run.dtype */
+    double gflops;              /* of a plan, see pb_cell_setup */
+    bool has_threads;           /* else run.threads */
+    int64_t threads;            /* 0: one per processor of the process */
+    const char *output;         /* folder of the results; NULL: run.output, else results/<sweep> */
+    const char *events, *mllog; /* files that a run appends to as it goes; NULL: none */
+    bool needs_weights;         /* a model without weights is an error, as in a run */
+    bool no_cache;     /* tokens are made for every cell instead of being kept in a folder */
+    bool keep_going;   /* cells that cannot run are recorded as failed, and the others run */
+    bool retry_failed; /* run failed cells again */
+    bool fresh;        /* run all cells again */
 } pb_sweep_options;
 
 /* Reads the grid, inspects its models and expands the cells. Collective: fails on all processes or

@@ -33,7 +33,7 @@ static pb_status on_step(void *context, const pb_train_step *step)
         running_progress(r, step->step, step->steps, step->loss);
     }
     if (r->observer != NULL && r->observer->step != NULL) {
-        PB_TRY(r->observer->step(r->observer->context, step));
+        PB_TRY(r->observer->step(r->observer->context, r->cell, step));
     }
     return pb_record_add_step(r->record, &(pb_record_step){
                                              .step      = step->step,
@@ -56,7 +56,7 @@ static pb_status on_validation(void *context, int64_t step, double loss, double 
     (void)seconds;
     r->energy_validation += running_energy(r);
     if (r->observer != NULL && r->observer->validation != NULL) {
-        PB_TRY(r->observer->validation(r->observer->context, step, loss));
+        PB_TRY(r->observer->validation(r->observer->context, r->cell, step, loss));
     }
     return pb_record_add_validation(r->record, step, loss);
 }

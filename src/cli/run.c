@@ -13,6 +13,9 @@ static const pb_option options[] = {
     PB_CLI_FLAG("fresh", "run every cell again, even those with results"),
     PB_CLI_FLAG("no-cache",
                 "keep no tokens of data sets; default: run.cache, else $PB_CACHE, else DIR/tokens"),
+    PB_CLI_TEXT("events", "FILE", NULL,
+                "append what happens as JSON lines; processes other than the first: FILE.<rank>"),
+    PB_CLI_TEXT("mllog", "FILE", NULL, "the same as lines of MLPerf's logs"),
     PB_CLI_FLAG("help-config", "print every key of the configuration"),
     PB_OPTION_END,
 };
@@ -46,6 +49,8 @@ static pb_status run_sweep(pb_cli *cli)
 {
     pb_sweep_options how     = {.needs_weights = true,
                                 .output        = pb_cli_text(cli, "output"),
+                                .events        = pb_cli_text(cli, "events"),
+                                .mllog         = pb_cli_text(cli, "mllog"),
                                 .no_cache      = pb_cli_flag(cli, "no-cache"),
                                 .keep_going    = pb_cli_flag(cli, "keep-going"),
                                 .retry_failed  = pb_cli_flag(cli, "retry-failed"),
@@ -88,7 +93,7 @@ const pb_command command_run = {
     .name          = "run",
     .help          = "run the cells of a grid that have no result yet, and merge",
     .usage         = "GRID.cfg [-o DIR] [--set KEY=VALUE]… [--keep-going] [--retry-failed] "
-                     "[--fresh] [--width N]",
+                     "[--fresh] [--events FILE] [--mllog FILE] [--width N]",
     .details       = "Start it under mpirun or srun, or directly. Finished cells of the folder "
                      "are skipped, so the same command continues after a stop or a kill. "
                      "Errors that `plan` shows stop it before the first cell, all listed at "

@@ -208,14 +208,16 @@ done:
     return status;
 }
 
-static pb_status print_step(void *opaque, const pb_train_step *step)
+static pb_status print_step(void *opaque, const pb_cell *cell, const pb_train_step *step)
 {
+    (void)cell;
     pb_string line = {0};
     return cli_print_made(opaque, put_step(step, &line), &line);
 }
 
-static pb_status print_validation(void *opaque, int64_t step, double loss)
+static pb_status print_validation(void *opaque, const pb_cell *cell, int64_t step, double loss)
 {
+    (void)cell;
     pb_string line = {0};
     pb_json json   = pb_json_begin(&line, PB_JSON_INLINE, 0);
     pb_json_put_int(&json, "step", step);

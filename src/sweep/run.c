@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The steps of a run: check, find the finished cells, make tokens, run the other cells and commit
  * each. */
+#include "events.h"
 #include "internal.h"
 #include "running.h"
 
@@ -17,6 +18,7 @@ typedef struct job {
     pb_sweep *sweep;
     folder folder;
     running_teller teller;
+    events events;
 } job;
 
 /* A folder that cannot be created is reported once; every cell then makes its tokens. */
@@ -100,15 +102,52 @@ static void prepare_tokens(void *context, const int64_t *todo, int64_t count, pb
     pb_memory_free(seen);
 }
 
-/* Results as they come. */
-typedef struct results_of {
-    const job *job;
+/* The cells of a gang, mostly one, and their results as they come. */
+typedef struct gang_run {
+    job *job;
+    pb_grid_watch *watch;
+    const pb_grid_cell *const *at; /* [count] */
+    int64_t count;
     pb_grid_outcome *outcomes;
-} results_of;
+} gang_run;
+
+static bool on_stop(void *context)
+{
+    return pb_grid_watch_stop(((gang_run *)context)->watch);
+}
+
+static void on_progress(void *context, const pb_cell_progress *progress)
+{
+    pb_grid_watch_progress(((gang_run *)context)->watch, progress);
+}
+
+static const pb_grid_cell *find_cell(const gang_run *r, const pb_cell *cell)
+{
+    int64_t i = 0;
+
+    while (i < r->count - 1 && r->at[i]->cell != cell) {
+        i++;
+    }
+    return r->at[i];
+}
+
+static pb_status on_step(void *context, const pb_cell *cell, const pb_train_step *step)
+{
+    gang_run *r = context;
+    events_step(&r->job->events, find_cell(r, cell), step);
+    return PB_OK;
+}
+
+static pb_status on_validation(void *context, const pb_cell *cell, int64_t step, double loss)
+{
+    gang_run *r = context;
+    events_validation(&r->job->events, find_cell(r, cell), step, loss);
+    return PB_OK;
+}
 
 static pb_status keep(void *context, int64_t index, pb_record *record)
 {
-    const results_of *r      = context;
+    gang_run *r              = context;
     pb_grid_outcome *outcome = &r->outcomes[index];
     PB_TRY(pb_shard_write(r->job->folder.path, record));
     outcome->kept    = true;
@@ -116,21 +155,32 @@ static pb_status keep(void *context, int64_t index, pb_record *record)
     outcome->seconds = record->seconds_total;
     snprintf(outcome->message, sizeof outcome->message, "%s",
              record->message != NULL ? record->message : "");
+    events_record(&r->job->events, r->at[index], record);
     return PB_OK;
 }
 
 static pb_status run_cells(void *context, const pb_grid_cell *const *at, int64_t count,
                            pb_grid_watch *watch, pb_grid_outcome *outcomes)
 {
-    const job *j              = context;
-    pb_cell_observer observer = observe(watch);
-    results_of results        = {.job = j, .outcomes = outcomes};
-    const pb_cell **cells     = NULL;
+    job *j       = context;
+    gang_run run = {.job = j, .watch = watch, .at = at, .count = count, .outcomes = outcomes};
+    const pb_cell_observer observer = {.context    = &run,
+                                       .stop       = on_stop,
+                                       .progress   = on_progress,
+                                       .step       = on_step,
+                                       .validation = on_validation};
+    const pb_cell **cells           = NULL;
     PB_TRY(PB_ALLOC(cells, count));
     for (int64_t i = 0; i < count; i++) {
         cells[i] = at[i]->cell;
+        events_start(&j->events, at[i]);
     }
-    pb_status status = pb_cell_run(j->sweep->env, cells, count, &observer, keep, &results);
+    pb_status status = pb_cell_run(j->sweep->env, cells, count, &observer, keep, &run);
+    for (int64_t i = 0; i < count && status != PB_OK; i++) {
+        if (!outcomes[i].kept) {
+            events_stopped(&j->events, at[i]);
+        }
+    }
     pb_memory_free(cells);
     return status;
 }
@@ -195,6 +245,8 @@ static pb_status open_folder(job *j)
         pb_stop_arm(run->time_limit_seconds > 0 ? s->began + end : 0);
         PB_TRY(done_find(s, &j->folder));
     }
+    PB_TRY(events_open(s->options.events, s->options.mllog, pb_comm_rank(s->comm), &j->events));
+    events_run(&j->events, pb_sweep_name(s), s->cells.count);
     return open_cache(s, &j->folder);
 }
 
@@ -268,9 +320,10 @@ static pb_status run_job(job *j, pb_sweep_show show, void *context, pb_sweep_out
 
 pb_status pb_sweep_run(pb_sweep *s, pb_sweep_show show, void *context, pb_sweep_outcome *outcome)
 {
-    job j            = {.sweep = s};
+    job j            = {.sweep = s, .events = {.files = {-1, -1}}};
     *outcome         = (pb_sweep_outcome){0};
     pb_status status = run_job(&j, show, context, outcome);
+    events_close(&j.events);
     folder_close(&j.folder);
     return status;
 }
