@@ -37,6 +37,9 @@ static inline int32_t pb_sample_label(const pb_sample *s, int64_t t)
     return s->answer_start > 0 && t >= s->answer_start ? s->ids[t] : PB_LABEL_NONE;
 }
 
+/* Fewer common tokens are not shared: that saves less than a further segment costs. */
+enum { PB_SHARE_MIN = 8 };
+
 typedef struct pb_batch_options {
     int64_t virtual_rows; /* rows before the tokens (prompt methods): one shared root */
     int64_t virtual_keys; /* keys before the tokens (prefix tuning): one shared root without rows */

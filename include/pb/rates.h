@@ -35,6 +35,14 @@ typedef struct pb_rates_sample {
     double seconds; /* more than 0 */
 } pb_rates_sample;
 
+/* The work of a finished cell and the times it took: training; validation and test; the rest. Those
+ * that took no time are left out. Of cells that trained together only training and test can be told
+ * apart. `whole` is complete (see pb_record_visit). */
+enum { PB_RATES_SAMPLES = 3 };
+struct pb_record;
+pb_status pb_rates_measured(const struct pb_record *whole,
+                            pb_rates_sample samples[PB_RATES_SAMPLES], int *count) PB_MUST_USE;
+
 /* Training and forward passes at half the rate of a square product (GFLOP/s); all else is free. */
 pb_rates pb_rates_of_product(double gflops);
 

@@ -15,6 +15,7 @@
 #include "pb/comm.h"
 #include "pb/grid.h"
 #include "pb/mistakes.h"
+#include "pb/rates.h"
 #include "pb/results.h"
 
 typedef struct pb_sweep pb_sweep;
@@ -27,6 +28,7 @@ typedef struct pb_sweep_options {
     const char *device;         /* NULL: run.device */
     const char *dtype;          /* "f32" or "bf16"; NULL: run.dtype */
     double gflops;              /* of a plan, see pb_cell_setup */
+    const pb_rates *rates;      /* likewise */
     bool has_threads;           /* else run.threads */
     int64_t threads;            /* 0: one per processor of the process */
     const char *output;         /* folder of the results; NULL: run.output, else results/<sweep> */
@@ -76,6 +78,16 @@ typedef struct pb_sweep_makespan {
     double seconds; /* modelled: each process takes the next cell as soon as it is free */
     double bound;   /* no order could be faster */
 } pb_sweep_makespan;
+
+/* Rates of work fitted to the cells of a results file. */
+typedef struct pb_sweep_fit {
+    pb_rates rates;
+    int64_t cells;
+    double residual; /* root mean square of (predicted - measured) / measured seconds of a cell */
+} pb_sweep_fit;
+
+/* PB_ERR_CONFIG where the file has no finished cell. */
+pb_status pb_sweep_fit_read(const char *path, pb_sweep_fit *out) PB_MUST_USE;
 
 /* Checks every cell and predicts what it costs. Local. */
 pb_status pb_sweep_forecast_make(const pb_sweep *sweep, pb_sweep_forecast *out) PB_MUST_USE;

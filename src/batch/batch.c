@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Packs samples into a forest: a radix tree over their ids. Samples are grouped by common prefixes
- * of at least SHARE_MIN tokens; each prefix becomes one segment, its continuations become children.
- * The packed rows are the segments in depth-first order, so parents come before children and rows
- * ascend. */
+ * of at least PB_SHARE_MIN tokens; each prefix becomes one segment, its continuations become
+ * children. The packed rows are the segments in depth-first order, so parents come before children
+ * and rows ascend. */
 #include "internal.h"
 
 #include "pb/memory.h"
 
 #include <inttypes.h>
 #include <string.h>
-
-/* A shorter shared prefix saves less than a further segment costs. */
-#define SHARE_MIN 8
 
 typedef struct packer {
     const pb_sample *samples;
@@ -89,14 +86,14 @@ static int32_t emit(packer *p, const int32_t *group, int64_t count, int64_t dept
 
 static bool same_start(const packer *p, int32_t a, int32_t b, int64_t depth)
 {
-    return p->lengths[a] >= depth + SHARE_MIN && p->lengths[b] >= depth + SHARE_MIN &&
+    return p->lengths[a] >= depth + PB_SHARE_MIN && p->lengths[b] >= depth + PB_SHARE_MIN &&
            memcmp(p->samples[a].ids + depth, p->samples[b].ids + depth,
-                  SHARE_MIN * sizeof(int32_t)) == 0;
+                  PB_SHARE_MIN * sizeof(int32_t)) == 0;
 }
 
 /* Packs a group whose first `depth` tokens lie in `parent`. The group is reordered: classes in
- * order of their first member. Every level consumes at least SHARE_MIN tokens, so the recursion is
- * as deep as the forest. */
+ * order of their first member. Every level consumes at least PB_SHARE_MIN tokens, so the recursion
+ * is as deep as the forest. */
 static void split(packer *p, int32_t *group, int64_t count, int64_t depth, int32_t parent)
 {
     int64_t begin = 0;

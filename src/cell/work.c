@@ -90,7 +90,7 @@ static sample sample_of(const pb_method *m, double tokens, double shared, double
     double keys              = m->ops->virtual_keys != NULL ? (double)m->ops->virtual_keys(m) : 0.0;
     double whole             = fmax(rint(tokens), 1.0) + before;
     double length            = tokens + before;
-    double once              = shared + before;
+    double once              = (shared < PB_SHARE_MIN ? 0.0 : shared) + before;
     double rows              = length - once + once / batch;
     double pair              = 4.0 * (double)(c->head_dim * c->heads * c->layers);
     double seen =

@@ -16,6 +16,7 @@ static const pb_config_field fields[] = {
 
 static const pb_option options[] = {
     PB_CLI_INT("processes", "N", "1", 1, 1000000, "processes to simulate the sweep for"),
+    PB_CLI_TEXT("from", "FILE.h5", NULL, "fit the rates of work to the cells of a results file"),
     PB_CLI_FLAG("cells", "list every cell"),
     {.name = "gflops", .fields = fields, .key = "gflops"},
     PB_OPTION_END,
@@ -89,6 +90,24 @@ static void put_times(pb_json *json, const plan *p)
     pb_json_end(json);
 }
 
+static void put_rates(pb_json *json, const plan *p)
+{
+    if (p->from == NULL) {
+        pb_json_put_number(json, "gflops", p->forecast.gflops, 6);
+        return;
+    }
+    pb_json_put_object(json, "fit", PB_JSON_INLINE);
+    pb_json_put_text(json, "file", p->from);
+    pb_json_put_int(json, "cells", p->fit.cells);
+    pb_json_put_number(json, "residual", p->fit.residual, 4);
+    pb_json_put_object(json, "seconds_per_unit", PB_JSON_INLINE);
+    for (int k = 0; k < PB_WORK_KINDS; k++) {
+        pb_json_put_number(json, pb_work_names[k], p->fit.rates.seconds[k], PB_JSON_EXACT);
+    }
+    pb_json_end(json);
+    pb_json_end(json);
+}
+
 static pb_status put_launch(pb_json *json, const plan *p)
 {
     pb_string mpirun = {0};
@@ -127,7 +146,7 @@ static pb_status write_json(const plan *p, pb_string *out)
     pb_json_put_int(&json, "threads", p->forecast.threads);
     pb_json_put_int(&json, "processes_per_node", p->per_node);
     pb_json_put_text(&json, "rate", plan_rate(p));
-    pb_json_put_number(&json, "gflops", p->forecast.gflops, 6);
+    put_rates(&json, p);
     pb_json_put_number(&json, "seconds_total_modelled", p->forecast.seconds, 6);
     pb_json_put_number(&json, "seconds_largest_modelled", p->largest, 6);
     pb_json_put_number(&json, "seconds_makespan_modelled", p->times[1].seconds, 6);
@@ -159,6 +178,14 @@ static pb_status run(pb_cli *cli)
 
     pb_cli_overlay(cli, fields, &p);
     how.gflops = p.gflops;
+    p.from     = pb_cli_text(cli, "from");
+    if (p.from != NULL && p.gflops > 0) {
+        return PB_FAIL(PB_ERR_USAGE, "plan: --gflops and --from both give the rate; leave one out");
+    }
+    if (p.from != NULL) {
+        PB_TRY(pb_sweep_fit_read(p.from, &p.fit));
+        how.rates = &p.fit.rates;
+    }
     PB_TRY(cli_open_sweep(cli, &how, &sweep));
     PB_TRY_GOTO(status, pb_sweep_forecast_make(sweep, &p.forecast), out);
     p.name = pb_sweep_name(sweep);
@@ -177,9 +204,10 @@ out:
 static const char *const without[] = {"seed", NULL};
 
 const pb_command command_plan = {
-    .name  = "plan",
-    .help  = "what a sweep takes: time, memory, disk; checks every cell without training",
-    .usage = "GRID.cfg [--processes N] [--gflops N] [--cells] [--width N] [--json]",
+    .name = "plan",
+    .help = "what a sweep takes: time, memory, disk; checks every cell without training",
+    .usage =
+        "GRID.cfg [--processes N] [--gflops N | --from FILE.h5] [--cells] [--width N] [--json]",
     .details =
         "Needs config.json of every model, but not its weights, which `run` needs; "
         "if there are weights, also their headers and the tokenizer. All "
@@ -188,7 +216,10 @@ const pb_command command_plan = {
         "2·n·(sum of in·out over linear layers, head included) + "
         "4·n·k·head_dim·heads·layers, n = 512 + virtual rows, k = n + virtual "
         "keys, plus the cost of the method at its sites.\n"
-        "Seconds are modelled, at half the rate of a square product, measured or stated. A "
+        "Seconds are modelled, at half the rate of a square product, measured or stated; with "
+        "--from at rates that least squares fit to the training, validation and test of earlier "
+        "cells, with fixed parts for each pass and cell; generation, which reads all weights for "
+        "every token, is realistic with --from only. A "
         "training row costs a forward, a backward down to the lowest trained layer, and 2·n FLOP "
         "per number trained at a site: about 2 forwards for adapters, 3 for full, 0 for none; a "
         "validation row one forward; a test row one over the prompt and each token of the answer, "

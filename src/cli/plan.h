@@ -9,7 +9,9 @@ enum { PLAN_TIMES = 3 };
 typedef struct plan {
     pb_sweep_forecast forecast;
     const char *name, *grid; /* of the sweep, and its file; borrowed */
-    double gflops;           /* stated; 0: measured */
+    const char *from;        /* the file that the rates are fitted to; NULL: none */
+    pb_sweep_fit fit;
+    double gflops; /* stated; 0: measured */
     int64_t processes;
     /* On half the processes, on these, and on twice as many. */
     int64_t counts[PLAN_TIMES];
@@ -35,7 +37,7 @@ typedef struct plan_model {
 int64_t plan_next_model(const plan *p, int64_t at, plan_model *out);
 /* The lines that start the sweep: under mpirun, and as a job. */
 pb_status plan_launch(const plan *p, pb_string *mpirun, pb_string *sbatch) PB_MUST_USE;
-const char *plan_rate(const plan *p); /* "measured", "stated" */
+const char *plan_rate(const plan *p); /* "measured", "stated", "fitted" */
 
 /* plan_text.c: one screen; with `cells` also every cell. */
 pb_status plan_write_text(const plan *p, bool cells, int64_t width, pb_string *out) PB_MUST_USE;

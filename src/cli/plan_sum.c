@@ -124,5 +124,5 @@ pb_status plan_launch(const plan *p, pb_string *mpirun, pb_string *sbatch)
 
 const char *plan_rate(const plan *p)
 {
-    return p->gflops > 0 ? "stated" : "measured";
+    return p->from != NULL ? "fitted" : p->gflops > 0 ? "stated" : "measured";
 }

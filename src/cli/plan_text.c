@@ -212,15 +212,56 @@ static pb_status write_memory(const plan *p, int64_t width, pb_string *out)
         most, need, on_node, p->memory_gb, need > p->memory_gb ? ", which is TOO LITTLE" : "");
 }
 
+/* Rates that the fit found, others being free. */
+static pb_status put_rates(const pb_rates *rates, pb_string *out)
+{
+    static const struct {
+        const char *format;
+        double unit;  /* units of work or of time that are shown */
+        bool inverse; /* work per second, else time per unit */
+    } kinds[PB_WORK_KINDS] = {{", training %.4g GFLOP/s", 1e9, true},
+                              {", other passes %.4g GFLOP/s", 1e9, true},
+                              {", %.3g ms a pass", 1e3, false},
+                              {", generation reads %.3g GB/s of weights", 1e9, true},
+                              {", %.3g ms a cell", 1e3, false}};
+    for (int k = 0; k < PB_WORK_KINDS; k++) {
+        double s = rates->seconds[k];
+        if (s > 0.0) {
+            PB_TRY(
+                pb_string_printf(out, kinds[k].format,
+                                 kinds[k].inverse ? 1.0 / (s * kinds[k].unit) : s * kinds[k].unit));
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status write_rate(const plan *p, int64_t width, pb_string *out)
+{
+    pb_string rates = {0};
+    PB_TRY(begin_line("rate", out));
+    if (p->from == NULL) {
+        return pb_table_note(out, width, INDENT, "half of %.4g GFLOP/s, %s", p->forecast.gflops,
+                             p->gflops > 0 ? "as stated (--gflops)"
+                                           : "a square product measured here");
+    }
+    pb_status status = put_rates(&p->fit.rates, &rates);
+    if (status == PB_OK) {
+        status = pb_table_note(out, width, INDENT,
+                               "fitted to %" PRId64 " cells of %s, whose seconds it misses by "
+                               "%.0f %% (root mean square)%s",
+                               p->fit.cells, p->from, 100.0 * p->fit.residual,
+                               rates.data != NULL ? rates.data : "");
+    }
+    pb_string_clear(&rates);
+    return status;
+}
+
 static pb_status write_sources(const plan *p, int64_t width, pb_string *out)
 {
     char sets[PB_TABLE_NUMBER];
     PB_TRY(begin_line("disk", out));
     PB_TRY(pb_table_note(out, width, INDENT, "%.0f files, %.3g GB", p->files, p->bytes / 1e9));
-    PB_TRY(begin_line("rate", out));
-    PB_TRY(
-        pb_table_note(out, width, INDENT, "half of %.4g GFLOP/s, %s", p->forecast.gflops,
-                      p->gflops > 0 ? "as stated (--gflops)" : "a square product measured here"));
+    PB_TRY(write_rate(p, width, out));
     if (p->assumed > 0) {
         PB_TRY(begin_line("assumed", out));
         PB_TRY(pb_table_note(out, width, INDENT,

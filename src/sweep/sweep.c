@@ -17,6 +17,7 @@ static pb_status open_environment(pb_sweep *s)
     const pb_sweep_options *options = &s->options;
     const pb_grid_run_options *run  = pb_grid_get_run(s->grid);
     pb_cell_setup setup             = {.gflops  = options->gflops,
+                                       .rates   = options->rates,
                                        .threads = (int)run->threads,
                                        .graphs  = run->graphs,
                                        .dtype   = run->dtype == 1 ? PB_DTYPE_BF16 : PB_DTYPE_F32};

@@ -220,6 +220,34 @@ class Screen(case.Case):
         self.assertEqual((plan["rate"], plan["gflops"]), ("stated", 100))
 
 
+class Fitted(case.Case):
+    """--from FILE.h5: rates of work are those of finished cells."""
+    def test_rates_are_fitted_to_the_cells_of_a_file(self):
+        grid = self.world.grid([self.world.model()], [self.world.dataset()], ["none", "lora", "ia3", "majority"], [1, 2])
+        self.run_grid(grid)
+        path = os.path.join(self.output, "tiny.h5")
+        plans = [json.loads(self.expect(program.run(["plan", grid, "--json", "--from", path]), 0).out) for _ in range(2)]
+        self.assertEqual(plans[0], plans[1], "nothing is measured")
+        plan = plans[0]
+        self.assertEqual((plan["rate"], plan["fit"]["cells"], plan["fit"]["file"]), ("fitted", 8, path))
+        for cell in plan["cells"]:
+            seconds = sum(amount * plan["fit"]["seconds_per_unit"][kind] for kind, amount in cell["work"].items())
+            self.assertAlmostEqual(cell["seconds_modelled"], seconds, delta=1e-5 * seconds + 1e-6)
+        text = self.expect(program.run(["plan", grid, "--from", path, "--width", "400"]), 0).out
+        self.assertRegex(text, r"(?m)^rate +fitted to 8 cells of .*tiny\.h5, whose seconds it misses by \d+ % \(root mean square\), ")
+
+    def test_files_that_hold_no_times_are_refused(self):
+        self.world.model()
+        rest = 'train = { learning_rate = 1e3; weight_decay = 1e3; batch = 2; max_steps = 12; };\ndata = { test_rows = 4; };\n'
+        grid = self.world.grid(["good"], [self.world.dataset()], ["full"], rest=rest)
+        self.run_grid(grid, 4)
+        path = os.path.join(self.output, "tiny.h5")
+        self.expect(program.run(["plan", grid, "--from", path]), 2, path, "no finished cell")
+        self.expect(program.run(["plan", grid, "--from", path, "--gflops", "100"]), 2, "--gflops and --from")
+        self.expect(program.run(["plan", grid, "--from", grid]), 1, grid)
+        self.expect(program.run(["plan", grid, "--from", "nothing.h5"]), 1, "nothing.h5")
+
+
 class WithoutData(case.Case):
     """Where the files of a data set are not there, a plan takes its group `typical`; a run needs them."""
     MODELS = ["llama-3-8b-instruct", "llama-3.2-1b-instruct", "mistral-7b-instruct-v0.3", "gemma-3-1b-it", "qwen3-1.7b"]

@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include "pb/rates.h"
+#include "pb/record.h"
 
 #include <math.h>
 
@@ -116,6 +117,88 @@ static void no_sample_is_an_error(void **state)
     assert_error(pb_rates_fit(NULL, 0, &rates), PB_ERR_ARGUMENT, "no measured work");
 }
 
+/* What a cell of the demo would have: 6 steps of 2 passes, 3 validations of 10 rows in batches of
+ * 4, 9 test rows in batches of 5 with 3 tokens each. */
+static void fill(pb_record *r)
+{
+    pb_record_init(r);
+    assert_ok(pb_record_set_text(&r->config, "train = { batch = 4; accumulate = 2; };\n"
+                                             "eval = { batch = 5; };\n"));
+    r->gang               = 1;
+    r->model_params       = 1000;
+    r->flops_train        = 5e9;
+    r->rows_validation    = 10;
+    r->rows_test          = 9;
+    r->seconds_train      = 4;
+    r->seconds_validation = 1;
+    r->seconds_test       = 2;
+    r->seconds_total      = 7.5;
+    for (int i = 1; i <= 6; i++) {
+        assert_ok(pb_record_add_step(r, &(pb_record_step){.step = i}));
+    }
+    for (int i = 1; i <= 3; i++) {
+        assert_ok(pb_record_add_validation(r, 2 * i, 1.0));
+    }
+    assert_ok(pb_record_add_phase(r, "train", 0, 5, 7e9)); /* with validation */
+    assert_ok(pb_record_add_phase(r, "test", 5, 2, 3e9));
+    assert_ok(pb_record_add_metric(r, "output_tokens_mean", 3));
+}
+
+static void assert_sample(const pb_rates_sample *sample, double seconds, pb_work work)
+{
+    assert_true(sample->seconds == seconds);
+    for (int k = 0; k < PB_WORK_KINDS; k++) {
+        assert_true(sample->work.amount[k] == work.amount[k]);
+    }
+}
+
+static void a_record_tells_its_work(void **state)
+{
+    pb_rates_sample samples[PB_RATES_SAMPLES];
+    int count = 0;
+    pb_record r;
+    (void)state;
+    fill(&r);
+    assert_ok(pb_rates_measured(&r, samples, &count));
+    assert_int_equal(count, 3);
+    assert_sample(&samples[0], 4, (pb_work){.amount = {5e9, 0, 12, 0, 0}});
+    /* 3 validations of 3 batches; 2 batches with 2 tokens more than the first, of 4000 bytes */
+    assert_sample(&samples[1], 3, (pb_work){.amount = {0, 5e9, 9 + 6, 4 * 4000, 0}});
+    assert_sample(&samples[2], 0.5, (pb_work){.amount = {0, 0, 0, 0, 1}});
+    r.gang = 4; /* a pass is shared; the phases are those of all */
+    assert_ok(pb_rates_measured(&r, samples, &count));
+    assert_int_equal(count, 2);
+    assert_sample(&samples[0], 4, (pb_work){.amount = {5e9, 0, 3, 0, 0}});
+    assert_sample(&samples[1], 2, (pb_work){.amount = {0, 3e9, 6, 4 * 4000, 0}});
+    pb_record_clear(&r);
+}
+
+static void a_record_without_its_configuration_is_refused(void **state)
+{
+    pb_rates_sample samples[PB_RATES_SAMPLES];
+    int count = 0;
+    pb_record r;
+    (void)state;
+    fill(&r);
+    assert_ok(pb_record_set_text(&r.config, "train = { batch = \"many\"; };\n"));
+    assert_error(pb_rates_measured(&r, samples, &count), PB_ERR_CONFIG, "its configuration:1");
+    pb_record_clear(&r);
+}
+
+static void a_baseline_is_a_cell_and_no_more(void **state)
+{
+    pb_rates_sample samples[PB_RATES_SAMPLES];
+    int count = 0;
+    pb_record r;
+    (void)state;
+    pb_record_init(&r);
+    r.seconds_total = 0.25;
+    assert_ok(pb_rates_measured(&r, samples, &count));
+    assert_int_equal(count, 1);
+    assert_sample(&samples[0], 0.25, (pb_work){.amount = {0, 0, 0, 0, 1}});
+    pb_record_clear(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -126,6 +209,9 @@ int main(void)
         cmocka_unit_test(sums_of_like_samples_are_kept),
         cmocka_unit_test(a_product_rate_counts_operations_only),
         cmocka_unit_test(no_sample_is_an_error),
+        cmocka_unit_test(a_record_tells_its_work),
+        cmocka_unit_test(a_record_without_its_configuration_is_refused),
+        cmocka_unit_test(a_baseline_is_a_cell_and_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
