@@ -35,8 +35,8 @@ void pb_ignore(pb_status status, const char *why);
 
 bool pb_log_on_terminal(void); /* stderr is a terminal */
 
-/* One line that overwrites itself when stderr is a terminal and is dropped when it is not. NULL
- * ends it. */
+/* Lines, divided by line ends, that overwrite themselves when stderr is a terminal and are dropped
+ * when it is not. NULL ends them. */
 void pb_log_progress(const char *text);
 
 /* If stderr is a pipe, waits at most a second until its reader has read everything: a launcher that

@@ -84,6 +84,21 @@ static int module_of(const char *file, const char **name)
     return (int)(end - start);
 }
 
+/* From the last of its lines, where the cursor is, up to the first. */
+static void erase_progress(void)
+{
+    if (progress[0] == '\0') {
+        return;
+    }
+    emit("\r\033[K", 4);
+    for (const char *c = progress; *c != '\0'; c++) {
+        if (*c == '\n') {
+            emit("\033[A\r\033[K", 7);
+        }
+    }
+    progress[0] = '\0';
+}
+
 static void write_line(pb_log_level level, bool marked, const char *file, const char *format,
                        va_list arguments)
 {
@@ -115,10 +130,11 @@ static void write_line(pb_log_level level, bool marked, const char *file, const 
     line[used++] = '\n';
 
     pthread_mutex_lock(&output_lock);
-    if (progress[0] != '\0') {
-        emit("\r\033[K", 4);
-    }
+    char shown[PROGRESS_BYTES];
+    memcpy(shown, progress, sizeof shown);
+    erase_progress();
     emit(line, used);
+    memcpy(progress, shown, sizeof shown);
     emit(progress, strlen(progress));
     pthread_mutex_unlock(&output_lock);
 }
@@ -148,6 +164,27 @@ static size_t terminal_columns(void)
     return 79;
 }
 
+/* Cuts every line of the text to the width of the terminal. */
+static void set_progress(const char *text)
+{
+    size_t columns = terminal_columns();
+    size_t used    = 0;
+
+    for (;;) {
+        char line[PROGRESS_BYTES] = "";
+        size_t length             = strcspn(text, "\n");
+        size_t room               = PROGRESS_BYTES - used - 1;
+        memcpy(line, text, length < sizeof line ? length : sizeof line - 1);
+        (void)pb_string_printable(line, progress + used, columns < room ? columns + 1 : room);
+        used += strlen(progress + used);
+        text += length;
+        if (*text == '\0' || used + 2 >= PROGRESS_BYTES) {
+            return;
+        }
+        progress[used++] = *text++;
+    }
+}
+
 bool pb_log_on_terminal(void)
 {
     int kept_errno = errno;
@@ -165,14 +202,9 @@ void pb_log_progress(const char *text)
         return;
     }
     pthread_mutex_lock(&output_lock);
-    if (progress[0] != '\0') {
-        emit("\r\033[K", 4);
-    }
-    progress[0] = '\0';
+    erase_progress();
     if (text != NULL) {
-        size_t columns = terminal_columns();
-        (void)pb_string_printable(text, progress,
-                                  columns < PROGRESS_BYTES ? columns + 1 : PROGRESS_BYTES);
+        set_progress(text);
         emit(progress, strlen(progress));
     }
     pthread_mutex_unlock(&output_lock);

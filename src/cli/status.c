@@ -5,13 +5,18 @@
 
 #include "pb/clock.h"
 #include "pb/json.h"
+#include "pb/stop.h"
 #include "pb/sweep.h"
 #include "pb/table.h"
 
 #include <inttypes.h>
 #include <math.h>
+#include <time.h>
+#include <unistd.h>
 
 static const pb_option options[] = {
+    PB_CLI_FLAG("watch", "print it again until nothing is left or the run has ended"),
+    PB_CLI_INT("every", "SECONDS", "2", 1, 86400, "between two times, with --watch"),
     PB_CLI_FLAG("json", "print one JSON object"),
     PB_OPTION_END,
 };
@@ -143,26 +148,71 @@ static pb_status put_text(const pb_sweep_progress *p, pb_string *out)
     return text_runnings(&p->running, out);
 }
 
-static pb_status run(pb_cli *cli)
+/* Prints the progress once; *running: processes that work there, *left: -1: unknown. */
+static pb_status print(const pb_cli *cli, int64_t *running, int64_t *left)
 {
     pb_sweep_progress progress = {0};
     pb_string text             = {0};
     pb_status status           = PB_OK;
 
     PB_TRY(pb_sweep_progress_read(pb_cli_argument(cli, 0), &progress));
-    status = pb_cli_flag(cli, "json") ? put_json(&progress, &text) : put_text(&progress, &text);
-    status = cli_print_facts(cli, status, &text);
+    status   = pb_cli_flag(cli, "json") ? put_json(&progress, &text) : put_text(&progress, &text);
+    status   = cli_print_facts(cli, status, &text);
+    *running = progress.running.count;
+    *left    = progress.left;
     pb_sweep_progress_clear(&progress);
+    return status;
+}
+
+/* Until nothing is left or the run that was seen has ended; after a signal; or until nobody reads
+ * any more. A run that has not begun is waited for. */
+static pb_status watch(const pb_cli *cli)
+{
+    const double pause = (double)pb_cli_int(cli, "every");
+    const char *again  = isatty(STDOUT_FILENO)      ? "\033[H\033[J"
+                         : pb_cli_flag(cli, "json") ? ""
+                                                    : "\n";
+    int64_t running    = 0;
+    int64_t left       = 0;
+    bool seen          = false;
+
+    for (bool first = true;; first = false) {
+        PB_TRY(first && again[0] == '\n' ? PB_OK : pb_cli_print(cli, again));
+        PB_TRY(print(cli, &running, &left));
+        bool over = running == 0 && (left == 0 || seen);
+        seen      = seen || running > 0;
+        for (double end = pb_clock_seconds() + pause; !over && pb_clock_seconds() < end;) {
+            (void)nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+            over = pb_stop_signal() != NULL;
+        }
+        if (over || !pb_cli_is_heard()) {
+            return PB_OK;
+        }
+    }
+}
+
+static pb_status run(pb_cli *cli)
+{
+    int64_t running = 0;
+    int64_t left    = 0;
+
+    if (!pb_cli_flag(cli, "watch")) {
+        return print(cli, &running, &left);
+    }
+    pb_stop_catch();
+    pb_status status = watch(cli);
+    pb_stop_release();
     return status;
 }
 
 const pb_command command_status = {
     .name          = "status",
     .help          = "which cells of a directory are done, failed or left, and what runs where",
-    .usage         = "DIR [--json]",
+    .usage         = "DIR [--watch [--every SECONDS]] [--json]",
     .details       = "Reads DIR/plan.json and the shards; works while the job is running. "
                      "Damaged shards are named; their cells count as left. For every "
-                     "process of a running sweep: cell, host, rank, process and progress.\n",
+                     "process of a running sweep: cell, host, rank, process and progress. "
+                     "--watch waits for a run that has not begun; Ctrl-C ends it.\n",
     .options       = {options},
     .first         = true,
     .min_arguments = 1,

@@ -96,28 +96,38 @@ static pb_status put_cell(const pb_grid_watch *w, const pb_grid_state *s, double
     return pb_string_printf(out, " of %s", p->phase);
 }
 
-/* The name comes last: where a terminal is too narrow, its end is cut off rather than the
- * numbers. */
-static pb_status describe(const pb_grid_watch *w, const pb_grid_state *s, double now,
-                          pb_string *out)
+static pb_status put_total(const pb_grid_watch *w, double now, pb_string *out)
 {
     const grid_dealer *d = w->dealer;
     int64_t waiting      = d->gangs->cells - d->dealt;
     int64_t running      = d->dealt - d->finished;
     double rate          = (double)d->finished / fmax(now - w->begin, 1e-9);
-    PB_TRY(s != NULL ? put_cell(w, s, now, out) : pb_string_puts(out, "no cell here any more"));
     PB_TRY(pb_string_printf(
-        out, "; %" PRId64 " of %" PRId64 " cells done, %" PRId64 " running, %" PRId64 " waiting",
+        out, "%" PRId64 " of %" PRId64 " cells done, %" PRId64 " running, %" PRId64 " waiting",
         d->skipped + d->finished, d->cells->count, running, waiting));
-    PB_TRY(put_left(rate > 0 ? (double)(waiting + running) / rate : INFINITY, out));
-    if (s == NULL) {
-        return PB_OK;
-    }
-    return pb_string_printf(out, "; %s/%s/%s/%" PRId64, s->cell->model, s->cell->dataset,
-                            s->cell->method, s->cell->seed);
+    return put_left(rate > 0 ? (double)(waiting + running) / rate : INFINITY, out);
 }
 
-/* The line on a terminal, or an occasional one in the log. */
+static pb_status put_name(const pb_grid_state *s, pb_string *out)
+{
+    return s == NULL ? PB_OK
+                     : pb_string_printf(out, "; %s/%s/%s/%" PRId64, s->cell->model,
+                                        s->cell->dataset, s->cell->method, s->cell->seed);
+}
+
+/* A line for the cell here and one for the whole on a terminal, all in one line in a log. The name
+ * is last: where a terminal is too narrow, its end is cut off rather than the numbers. */
+static pb_status describe(const pb_grid_watch *w, const pb_grid_state *s, double now,
+                          pb_string *out)
+{
+    PB_TRY(s != NULL ? put_cell(w, s, now, out) : pb_string_puts(out, "no cell here any more"));
+    PB_TRY(w->terminal ? put_name(s, out) : PB_OK);
+    PB_TRY(pb_string_puts(out, w->terminal ? "\n" : "; "));
+    PB_TRY(put_total(w, now, out));
+    return w->terminal ? PB_OK : put_name(s, out);
+}
+
+/* The lines on a terminal, or an occasional one in the log. */
 static void show(pb_grid_watch *w, const pb_grid_state *s, double now)
 {
     double pause   = w->terminal ? SECONDS_DRAWN : w->line_seconds;

@@ -88,7 +88,32 @@ class Progress(case.Case):
         process.send_signal(signal.SIGTERM)
         self.assertNotIn("loss", self.expect(program.finish(process, timeout=60), 3).err)
 
-    def test_one_line_redrawn_on_a_terminal(self):
+    def test_watch_follows_a_run_to_its_end(self):
+        process = self.start("--set", "train.max_steps=2000")
+        self.status(lambda rows: len(rows) == 1 and rows[0]["step"] > 0, process)
+        result = self.expect(program.run(["status", self.output, "--watch", "--every", "1", "--json"], timeout=120), 0)
+        answers = [json.loads(line) for line in result.out.splitlines()]
+        self.assertGreater(len(answers), 1)
+        self.assertIn(2000, [row["steps"] for answer in answers for row in answer["running"]])
+        self.assertEqual((answers[-1]["running"], answers[-1]["left"]), ([], 0))
+        self.expect(program.finish(process, timeout=60), 0)
+        once = self.expect(program.run(["status", self.output, "--watch"], timeout=60), 0, "left     0")
+        self.assertEqual(once.out, self.expect(program.run(["status", self.output]), 0).out)
+
+    def test_a_signal_ends_the_watch(self):
+        process = self.start()
+        self.status(lambda rows: len(rows) == 1, process)
+        watch = program.start(["status", self.output, "--watch", "--every", "3600"])
+        self.addCleanup(program.kill_session, watch)
+        seen = b""
+        while b"running  good/pairs/lora/" not in seen:
+            seen += os.read(watch.stdout.fileno(), 4096)
+        watch.send_signal(signal.SIGINT)
+        self.expect(program.finish(watch, timeout=30), 0)
+        self.assertTrue(seen.startswith(b"sweep    tiny\n"), seen)
+        self.assertIsNone(process.poll(), "the run goes on")
+
+    def test_lines_redrawn_on_a_terminal(self):
         mine, theirs = pty.openpty()
         process = program.start_with_stderr(["run", self.grid, "-o", self.output], theirs)
         self.addCleanup(program.kill_session, process)
@@ -107,8 +132,12 @@ class Progress(case.Case):
                 break
         process.communicate(timeout=60)
         self.assertEqual(process.returncode, 3)
-        for line in re.findall(rb"\r\x1b\[K(train [^\r]*)", seen)[:-1]:
-            self.assertLess(len(line), 80)
+        drawn = re.findall(rb"\r\x1b\[K(train [^\r\x1b]*)\r\n([^\r\x1b]*)\r\x1b\[K\x1b\[A", seen)
+        self.assertTrue(drawn, seen)
+        for cell, total in drawn:
+            self.assertRegex(cell, rb"^train \d+ of 100000, loss ")
+            self.assertRegex(total, rb"^0 of 2 cells done, 1 running, 1 waiting")
+            self.assertLess(max(len(cell), len(total)), 80)
 
     def test_a_folder_that_cannot_be_had_is_reported_once_and_does_no_harm(self):
         world.write(os.path.join(self.output, "running"), "")
