@@ -67,6 +67,11 @@ pb_status pb_report_latex(const pb_results *results, const pb_report_options *op
  * traces of memory, and the data as in pb_report_json. */
 pb_status pb_report_html(const pb_results *results, const pb_report_options *options,
                          pb_string *out) PB_MUST_USE;
+/* The figures of that page as files of a folder, which is made: for each a script of gnuplot with
+ * its data, an SVG and a PDF; all.gp draws them all. *count: figures. PB_ERR_NOT_FOUND without
+ * gnuplot, after the scripts are written. */
+pb_status pb_report_plots(const pb_results *results, const pb_report_options *options,
+                          const char *directory, int64_t *count) PB_MUST_USE;
 /* One long table: table, model, dataset, method, versus, quantity, unit, value, std, low, high, n,
  * of, note; then model_base, dataset_base, method_base and a column per setting that varies. */
 pb_status pb_report_csv(const pb_results *results, const pb_report_options *options,

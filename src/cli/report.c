@@ -7,6 +7,7 @@
 #include "pb/memory.h"
 #include "pb/report.h"
 #include "pb/stop.h"
+#include "pb/table.h"
 
 #include <string.h>
 
@@ -46,6 +47,8 @@ static const pb_option options[] = {
                   "one variant of each method for every model and data set: the best by mean "
                   "validation loss or score; none: all variants"),
     PB_CLI_FLAG("betas", "also PSCP under other exponents, and where methods swap their places"),
+    PB_CLI_TEXT("plots", "DIR", NULL,
+                "draw the figures of the page by gnuplot instead: SVG, PDF and their scripts"),
     PB_CLI_FLAG("compare", "compare two files; exit code 4 if they are not alike"),
     {.name = "tolerance", .fields = tolerance_fields, .key = "results"},
     {.name = "cost-tolerance", .fields = tolerance_fields, .key = "costs"},
@@ -65,6 +68,16 @@ static pb_status put_digest(const pb_results *results, bool json, pb_string *out
     pb_json writer = pb_json_begin(out, PB_JSON_INLINE, 0);
     pb_json_put_text(&writer, "digest", digest);
     return pb_json_finish(&writer, "\n");
+}
+
+static pb_status put_plots(const pb_results *results, const pb_report_options *how,
+                           const char *directory, pb_string *out)
+{
+    int64_t count = 0;
+    char plots[PB_TABLE_NUMBER];
+
+    PB_TRY(pb_report_plots(results, how, directory, &count));
+    return pb_string_printf(out, "%s in %s\n", pb_table_count(plots, count, "plot"), directory);
 }
 
 /* The place of a text in a NULL-terminated list that has it. */
@@ -116,7 +129,9 @@ static pb_status make_report(const pb_cli *cli, const char *const *paths, pb_str
         how.choices = &choices;
     }
     status = digest ? put_digest(&results, format[0] == 'j', out)
-                    : writers[place(format, formats)](&results, &how, out);
+             : pb_cli_given(cli, "plots")
+                 ? put_plots(&results, &how, pb_cli_text(cli, "plots"), out)
+                 : writers[place(format, formats)](&results, &how, out);
 out:
     pb_report_choices_clear(&choices);
     pb_results_clear(&results);
@@ -125,7 +140,7 @@ out:
 
 static pb_status check_compare(const pb_cli *cli)
 {
-    static const char *const others[] = {"digest", "betas", "best-by", "json", "pairs"};
+    static const char *const others[] = {"digest", "betas", "best-by", "json", "pairs", "plots"};
 
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         if (pb_cli_given(cli, others[i])) {
@@ -195,7 +210,7 @@ const pb_command command_report = {
     .help          = "tables of scores, costs and PSCP from result files",
     .usage         = "FILE.h5… [--format FORMAT] [-o PATH] [--pairs best|all|none] [--betas] "
                      "[--best-by validation|score] [--width N] "
-                     "[--beta-p X] [--beta-f X] [--beta-m X] [--digest] "
+                     "[--beta-p X] [--beta-f X] [--beta-m X] [--digest] [--plots DIR] "
                      "[--compare [--tolerance X] [--cost-tolerance X]]",
     .details       = "In the tables, ? means not known and - means not applicable. Several "
                      "files are read as one sweep; a cell that is in more than one "

@@ -43,8 +43,9 @@ static pb_status make_pscp(const source *s, figure *f)
                                             : stats_t(cost->pscp_seeds - 1) * cost->pscp_std /
                                                   sqrt((double)cost->pscp_seeds);
         double pscp = cost->pscp.pscp;
-        PB_TRY(
-            figure_point_add(series, (figure_point){pscp, 0, fmax(pscp - half, 0), pscp + half}));
+        PB_TRY(figure_point_add(
+            series,
+            (figure_point){pscp, 0, isnan(half) ? half : fmax(pscp - half, 0), pscp + half}));
         PB_TRY(pb_string_printf(&series->value, isnan(half) ? "%s" : "%s ±%s",
                                 pb_table_number(text[0], pscp, 2, false),
                                 pb_table_number(text[1], half, 2, false)));
