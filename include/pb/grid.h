@@ -109,6 +109,7 @@ int64_t pb_grid_axis_count(const pb_grid *grid, pb_grid_axis_kind axis);
 
 struct pb_grid_cell {
     int64_t number;               /* place in the order of work, the same on every rank */
+    int64_t before;               /* and before the last pb_grid_order */
     int64_t index[PB_AXIS_FILES]; /* on the axes */
     /* Borrowed from the grid; a path goes by its last part without ".cfg", a variant by a name as
      * in pb/variant.h. */

@@ -89,8 +89,8 @@ typedef struct pb_sweep_fit {
 /* PB_ERR_CONFIG where the file has no finished cell. */
 pb_status pb_sweep_fit_read(const char *path, pb_sweep_fit *out) PB_MUST_USE;
 
-/* Checks every cell and predicts what it costs. Local. */
-pb_status pb_sweep_forecast_make(const pb_sweep *sweep, pb_sweep_forecast *out) PB_MUST_USE;
+/* Checks every cell, predicts what it costs, and orders the cells accordingly. Local. */
+pb_status pb_sweep_forecast_make(pb_sweep *sweep, pb_sweep_forecast *out) PB_MUST_USE;
 void pb_sweep_forecast_clear(pb_sweep_forecast *forecast); /* accepts a zeroed one */
 
 pb_status pb_sweep_forecast_makespan(const pb_sweep_forecast *forecast, int64_t ranks,

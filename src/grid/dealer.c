@@ -63,6 +63,7 @@ pb_status grid_dealer_open(grid_dealer *d, pb_comm *comm, const pb_grid_cells *c
     if (rank != 0) {
         return PB_OK;
     }
+    PB_TRY(grid_estimate_open(&d->estimate, cells, gangs));
     PB_TRY(PB_ALLOC(d->free, count));
     for (int64_t i = ranks; i < count; i++) {
         d->free[i] = true;
@@ -73,6 +74,7 @@ pb_status grid_dealer_open(grid_dealer *d, pb_comm *comm, const pb_grid_cells *c
 
 void grid_dealer_close(grid_dealer *d)
 {
+    grid_estimate_close(&d->estimate);
     pb_memory_free(d->free);
     d->free = NULL;
 }
@@ -101,20 +103,19 @@ static void log_finished(const grid_dealer *d, const message *m, int rank)
 /* The next gang to deal, on rank 0; NONE after a signal to stop. */
 static int64_t deal(grid_dealer *d)
 {
-    for (int64_t i = 0; i < d->gangs->count && !d->ends; i++) {
-        if (d->free[i]) {
-            d->free[i] = false;
-            d->dealt += grid_gang_size(d->gangs, i);
-            return i;
-        }
+    int64_t gang = d->ends ? NONE : grid_estimate_longest(&d->estimate, d->free);
+    if (gang != NONE) {
+        d->free[gang] = false;
+        d->dealt += grid_gang_size(d->gangs, gang);
     }
-    return NONE;
+    return gang;
 }
 
 static void take_back(grid_dealer *d, int64_t gang)
 {
     if (gang != NONE) {
         d->free[gang] = true;
+        grid_estimate_free(&d->estimate, gang);
         d->dealt -= grid_gang_size(d->gangs, gang);
     }
 }
@@ -136,6 +137,7 @@ static void note_finished(grid_dealer *d, const message *m, int rank)
 {
     d->finished++;
     d->failed += m->failed;
+    grid_estimate_finished(&d->estimate, m->cell, m->seconds, m->failed != 0);
     log_finished(d, m, rank);
 }
 

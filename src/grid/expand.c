@@ -117,8 +117,9 @@ pb_status pb_grid_expand(const pb_grid *grid, pb_grid_cells *out)
 void pb_grid_order(pb_grid_cells *cells)
 {
     for (int64_t n = 0; n < cells->count; n++) {
-        double cost          = cells->items[n].cost;
-        cells->items[n].cost = isfinite(cost) && cost > 0 ? cost : 1;
+        double cost            = cells->items[n].cost;
+        cells->items[n].before = n;
+        cells->items[n].cost   = isfinite(cost) && cost > 0 ? cost : 1;
     }
     qsort(cells->items, (size_t)cells->count, sizeof *cells->items, compare);
     for (int64_t n = 0; n < cells->count; n++) {

@@ -109,6 +109,34 @@ static inline int64_t grid_gang_size(const grid_gangs *gangs, int64_t gang)
     return gangs->first[gang + 1] - gangs->first[gang];
 }
 
+/* estimate.c: a method's cells that are left, and those that have finished. */
+typedef struct grid_method {
+    int64_t next; /* of the gangs that begin with it, the first that may be free; -1: none */
+    double left;  /* cost of the cells without a result */
+    double cost, seconds; /* of the finished ones */
+} grid_method;
+
+typedef struct grid_estimate {
+    const pb_grid_cells *cells;
+    const grid_gangs *gangs;
+    grid_method *methods; /* [count], by their place on the axis */
+    int64_t count;
+    int64_t *after;       /* [gangs] the next gang that begins with the same method; -1: none */
+    double cost, seconds; /* of all finished cells */
+} grid_estimate;
+
+pb_status grid_estimate_open(grid_estimate *e, const pb_grid_cells *cells,
+                             const grid_gangs *gangs) PB_MUST_USE;
+void grid_estimate_close(grid_estimate *e); /* accepts a zeroed one */
+/* The free gang of the first model that is expected to take longest; -1: none is free. */
+int64_t grid_estimate_longest(grid_estimate *e, const bool *free);
+/* The gang is free again. */
+void grid_estimate_free(grid_estimate *e, int64_t gang);
+/* The cell at a place of gangs->todo has a result. */
+void grid_estimate_finished(grid_estimate *e, int64_t place, double seconds, bool failed);
+/* Seconds that one process would need for what is left; INFINITY before anything is known. */
+double grid_estimate_left(const grid_estimate *e);
+
 /* Deals out the gangs. */
 typedef struct grid_dealer {
     pb_comm *comm;
@@ -116,7 +144,8 @@ typedef struct grid_dealer {
     const grid_gangs *gangs;
     int64_t skipped;
     /* on rank 0 */
-    bool *free;                      /* [gangs] not dealt yet */
+    bool *free; /* [gangs] not dealt yet */
+    grid_estimate estimate;
     int64_t dealt, finished, failed; /* cells, by all ranks */
     int others;                      /* ranks that have not left */
     bool ends;                       /* some rank received a signal: nothing more is dealt */

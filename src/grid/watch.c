@@ -96,16 +96,16 @@ static pb_status put_cell(const pb_grid_watch *w, const pb_grid_state *s, double
     return pb_string_printf(out, " of %s", p->phase);
 }
 
-static pb_status put_total(const pb_grid_watch *w, double now, pb_string *out)
+static pb_status put_total(const pb_grid_watch *w, pb_string *out)
 {
     const grid_dealer *d = w->dealer;
     int64_t waiting      = d->gangs->cells - d->dealt;
     int64_t running      = d->dealt - d->finished;
-    double rate          = (double)d->finished / fmax(now - w->begin, 1e-9);
+    double processes     = fmin((double)pb_comm_size(d->comm), (double)(waiting + running));
     PB_TRY(pb_string_printf(
         out, "%" PRId64 " of %" PRId64 " cells done, %" PRId64 " running, %" PRId64 " waiting",
         d->skipped + d->finished, d->cells->count, running, waiting));
-    return put_left(rate > 0 ? (double)(waiting + running) / rate : INFINITY, out);
+    return put_left(grid_estimate_left(&d->estimate) / fmax(processes, 1.0), out);
 }
 
 static pb_status put_name(const pb_grid_state *s, pb_string *out)
@@ -123,7 +123,7 @@ static pb_status describe(const pb_grid_watch *w, const pb_grid_state *s, double
     PB_TRY(s != NULL ? put_cell(w, s, now, out) : pb_string_puts(out, "no cell here any more"));
     PB_TRY(w->terminal ? put_name(s, out) : PB_OK);
     PB_TRY(pb_string_puts(out, w->terminal ? "\n" : "; "));
-    PB_TRY(put_total(w, now, out));
+    PB_TRY(put_total(w, out));
     return w->terminal ? PB_OK : put_name(s, out);
 }
 

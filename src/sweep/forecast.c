@@ -37,7 +37,25 @@ done:
     return status;
 }
 
-pb_status pb_sweep_forecast_make(const pb_sweep *s, pb_sweep_forecast *out)
+/* The order of a run, which foresees the same. */
+static pb_status order(pb_sweep *s, pb_sweep_forecast *f)
+{
+    pb_sweep_foreseen *ordered = NULL;
+    PB_TRY(PB_ALLOC(ordered, f->count));
+    for (int64_t i = 0; i < f->count; i++) {
+        s->cells.items[i].cost = f->cells[i].seconds;
+    }
+    pb_grid_order(&s->cells);
+    for (int64_t i = 0; i < f->count; i++) {
+        ordered[i]      = f->cells[s->cells.items[i].before];
+        ordered[i].cell = &s->cells.items[i];
+    }
+    pb_memory_free(f->cells);
+    f->cells = ordered;
+    return PB_OK;
+}
+
+pb_status pb_sweep_forecast_make(pb_sweep *s, pb_sweep_forecast *out)
 {
     pb_sweep_forecast f = {0};
     pb_status status;
@@ -54,6 +72,7 @@ pb_status pb_sweep_forecast_make(const pb_sweep *s, pb_sweep_forecast *out)
         }
         f.seconds += known->seconds;
     }
+    PB_TRY_GOTO(status, order(s, &f), err_forecast);
     PB_TRY_GOTO(status, count_gangs(s, &f), err_forecast);
     f.threads   = pb_cell_env_threads(s->env);
     f.on_device = !pb_cell_env_on_host(s->env);

@@ -196,6 +196,26 @@ static void tell(void *context, const pb_grid_state *state)
     running_tell(&((job *)context)->teller, state);
 }
 
+/* The order of work by what the first process foresees, which knows the rows. Collective. */
+static pb_status order_cells(pb_sweep *s, const pb_sweep_forecast *f)
+{
+    double *costs    = NULL;
+    size_t bytes     = (size_t)s->cells.count * sizeof *costs;
+    pb_status status = pb_comm_agree(s->comm, PB_ALLOC(costs, s->cells.count));
+    for (int64_t i = 0; i < f->count && status == PB_OK; i++) {
+        costs[i] = f->cells[i].prediction.seconds;
+    }
+    PB_TRY_GOTO(status, status, done);
+    PB_TRY_GOTO(status, pb_comm_broadcast(s->comm, costs, bytes, 0), done);
+    for (int64_t i = 0; i < s->cells.count; i++) {
+        s->cells.items[i].cost = costs[i];
+    }
+    pb_grid_order(&s->cells);
+done:
+    pb_memory_free(costs);
+    return status;
+}
+
 /* All checks that are possible before the first cell, so that errors do not appear only after
  * hours. Cheap checks come before weights are read. */
 static pb_status check_all(pb_sweep *s)
@@ -215,7 +235,8 @@ static pb_status check_all(pb_sweep *s)
     if (status == PB_OK && first) {
         status = check_judge(s, &f, known);
     }
-    status = pb_comm_agree(s->comm, status);
+    PB_TRY_GOTO(status, pb_comm_agree(s->comm, status), done);
+    status = order_cells(s, &f);
 done:
     pb_sweep_forecast_clear(&f);
     return status;

@@ -148,6 +148,7 @@ class Plan(case.Case):
                                rest="train = { batch = 4; };\ndata = { validation_share = 0.0; };\n")
         s = {key[1]: cell["seconds_modelled"] for key, cell in self.plan(grid, 0).items()}
         self.assertAlmostEqual(s["twice"] / s["pairs"], 2, delta=0.01)
+        self.assertEqual(list(s), sorted(s, key=s.get, reverse=True), "the longest cell comes first")
         self.assertGreater(s["longer"], 1.2 * s["pairs"])
 
     def test_the_test_generates_no_more_than_is_allowed(self):
