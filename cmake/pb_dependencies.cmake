@@ -15,6 +15,9 @@ pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 find_package(ZLIB)
 pkg_check_modules(ZSTD IMPORTED_TARGET libzstd)
 
+# Optional: without it a plan does not know sockets and NUMA domains.
+pkg_check_modules(HWLOC IMPORTED_TARGET hwloc)
+
 # Any CBLAS. OpenBLAS by its own pkg-config file, else what FindBLAS knows.
 pkg_check_modules(OPENBLAS IMPORTED_TARGET openblas)
 add_library(pb_cblas INTERFACE)

@@ -34,6 +34,11 @@ int64_t pb_processors_usable(const pb_processors *p);
 pb_status pb_processors_advise(const pb_processors *p, pb_launcher launcher, int threads,
                                pb_string *out) PB_MUST_USE;
 
+/* The launch line that gives each process of a node `threads` processors of its own: "start them
+ * with mpirun --map-by …". */
+pb_status pb_processors_advise_spread(pb_launcher launcher, int threads,
+                                      pb_string *out) PB_MUST_USE;
+
 /* Logs the number of threads where it was left open (`open`: --threads 0), and a warning where
  * there are more threads than processors for this process. For commands of one process. */
 void pb_processors_report(int threads, bool open);

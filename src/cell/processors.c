@@ -128,23 +128,37 @@ static bool is_first_of_host(const table *t, int rank)
     return first == rank;
 }
 
+/* Masks, not the node or a limit of time, leave too little. */
+static bool is_bound(const table *t, int rank, int64_t have)
+{
+    pb_processors p = processors_of(t, rank);
+    return have < p.online && p.granted >= p.allowed;
+}
+
 /* Warns about processes that have enough processors on their own, but not together. */
-static void warn_of_host(const table *t)
+static pb_status warn_of_host(const table *t)
 {
     for (int rank = 0; rank < t->ranks; rank++) {
-        int64_t ranks = 0;
+        int64_t ranks    = 0;
+        pb_string advice = {0};
         if (!is_first_of_host(t, rank)) {
             continue;
         }
         int64_t have = host_processors(t, rank, &ranks);
-        if (ranks * t->threads > have) {
-            pb_log0_warn(
-                "%" PRId64 " processes of %d thread%s share %" PRId64
-                " processor%s of a node: start fewer processes, or give each fewer threads",
-                ranks, t->threads, t->threads == 1 ? "" : "s", have, have == 1 ? "" : "s");
-            return;
+        if (ranks * t->threads <= have) {
+            continue;
         }
+        PB_TRY(is_bound(t, rank, have)
+                   ? pb_processors_advise_spread(pb_processors_launcher(), t->threads, &advice)
+                   : pb_string_puts(&advice, "start fewer processes, or give each fewer threads"));
+        pb_log0_warn("%" PRId64 " processes of %d thread%s share %" PRId64 " of %" PRId64
+                     " processor%s of a node: %s",
+                     ranks, t->threads, t->threads == 1 ? "" : "s", have, at(t, ONLINE, rank),
+                     at(t, ONLINE, rank) == 1 ? "" : "s", advice.data);
+        pb_string_clear(&advice);
+        return PB_OK;
     }
+    return PB_OK;
 }
 
 static pb_status report(const table *t)
@@ -161,8 +175,7 @@ static pb_status report(const table *t)
     if (count > 0) {
         return warn_of_ranks(t, first, count);
     }
-    warn_of_host(t);
-    return PB_OK;
+    return warn_of_host(t);
 }
 
 pb_status env_report_processors(const pb_cell_env *env, bool open)

@@ -145,6 +145,9 @@ static pb_status write_json(const plan *p, pb_string *out)
     pb_json_put_int(&json, "processes", p->processes);
     pb_json_put_int(&json, "threads", p->forecast.threads);
     pb_json_put_int(&json, "processes_per_node", p->per_node);
+    pb_json_put_int(&json, "node_sockets", p->node.sockets);
+    pb_json_put_int(&json, "node_numa_domains", p->node.domains);
+    pb_json_put_int(&json, "node_cores", p->node.cores);
     pb_json_put_text(&json, "rate", plan_rate(p));
     put_rates(&json, p);
     pb_json_put_number(&json, "seconds_total_modelled", p->forecast.seconds, 6);

@@ -4,6 +4,8 @@
 
 #include "commands.h"
 
+#include "pb/topology.h"
+
 enum { PLAN_TIMES = 3 };
 
 typedef struct plan {
@@ -16,9 +18,10 @@ typedef struct plan {
     /* On half the processes, on these, and on twice as many. */
     int64_t counts[PLAN_TIMES];
     pb_sweep_makespan times[PLAN_TIMES];
-    int64_t cores, per_node; /* of this machine; processes that it has cores for */
-    double memory_gb;        /* of this machine */
-    double largest;          /* seconds of the longest cell */
+    pb_topology node; /* this machine, as are the next ones */
+    int64_t per_node; /* processes that it has cores for */
+    double memory_gb;
+    double largest; /* seconds of the longest cell */
     int64_t largest_at;
     double files, bytes; /* on disk, modelled */
     int64_t assumed;     /* data sets without files */

@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <unistd.h>
 
 /* A shard of the demo, measured: bytes of every one, of a training step, of a test row. The merged
@@ -68,9 +69,10 @@ pb_status plan_sum_up(plan *p)
     const pb_sweep_forecast *f = &p->forecast;
     pb_processors here;
     pb_processors_get(&here);
-    p->cores     = here.online;
-    p->per_node  = here.online > f->threads ? here.online / f->threads : 1;
-    p->memory_gb = node_memory();
+    pb_topology_get(&p->node);
+    int64_t cores = p->node.cores > 0 ? p->node.cores : here.online;
+    p->per_node   = cores > f->threads ? cores / f->threads : 1;
+    p->memory_gb  = node_memory();
     for (int64_t i = 0; i < f->count; i++) {
         if (f->cells[i].seconds > p->largest) {
             p->largest    = f->cells[i].seconds;
@@ -101,6 +103,21 @@ int64_t plan_next_model(const plan *p, int64_t at, plan_model *out)
     return at;
 }
 
+/* A process with all cores of a NUMA domain or a socket is kept there. */
+static const char *plan_mapping(const plan *p, char text[64])
+{
+    const pb_topology *n = &p->node;
+    int threads          = p->forecast.threads;
+    if (n->domains > 1 && threads * n->domains == n->cores) {
+        snprintf(text, 64, "ppr:1:numa:PE=%d", threads);
+    } else if (n->sockets > 1 && threads * n->sockets == n->cores) {
+        snprintf(text, 64, "ppr:1:package:PE=%d", threads);
+    } else {
+        snprintf(text, 64, "slot:PE=%d", threads);
+    }
+    return text;
+}
+
 pb_status plan_launch(const plan *p, pb_string *mpirun, pb_string *sbatch)
 {
     int threads      = p->forecast.threads;
@@ -108,10 +125,10 @@ pb_status plan_launch(const plan *p, pb_string *mpirun, pb_string *sbatch)
     int64_t nodes    = (p->processes + on_node - 1) / on_node;
     int64_t minutes  = (int64_t)ceil(fmin(RESERVE * p->times[1].seconds + 600.0, DAY) / 60.0);
     const char *gpus = p->forecast.on_device ? " --device cuda" : "";
-    PB_TRY(pb_string_printf(mpirun,
-                            "mpirun -n %" PRId64
-                            " --map-by slot:PE=%d --bind-to core peftbench run %s --threads %d%s",
-                            p->processes, threads, p->grid, threads, gpus));
+    char mapping[64];
+    PB_TRY(pb_string_printf(
+        mpirun, "mpirun -n %" PRId64 " --map-by %s --bind-to core peftbench run %s --threads %d%s",
+        p->processes, plan_mapping(p, mapping), p->grid, threads, gpus));
     PB_TRY(pb_string_printf(sbatch, "sbatch --nodes=%" PRId64 " --ntasks-per-node=%" PRId64, nodes,
                             on_node));
     if (p->forecast.on_device) {

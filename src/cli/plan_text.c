@@ -271,6 +271,33 @@ static pb_status write_sources(const plan *p, int64_t width, pb_string *out)
     return PB_OK;
 }
 
+/* Suggests a process for each domain, whose memory and caches its threads share. */
+static pb_status write_node(const plan *p, int64_t width, pb_string *out)
+{
+    char sockets[PB_TABLE_NUMBER], domains[PB_TABLE_NUMBER];
+    const pb_topology *n = &p->node;
+    int64_t parts        = n->domains > n->sockets ? n->domains : n->sockets;
+    if (n->cores < 1) {
+        return PB_OK;
+    }
+    PB_TRY(begin_line("node", out));
+    if (p->forecast.on_device) {
+        return pb_table_note(out, width, INDENT,
+                             "%" PRId64 " cores here: one process for each GPU of a node",
+                             n->cores);
+    }
+    if (parts < 2) {
+        return pb_table_note(out, width, INDENT, "%" PRId64 " cores here, in one NUMA domain",
+                             n->cores);
+    }
+    return pb_table_note(out, width, INDENT,
+                         "%" PRId64 " cores here, in %s and %s: one process for each %s has "
+                         "--threads %" PRId64,
+                         n->cores, pb_table_count(sockets, n->sockets, "socket"),
+                         pb_table_count(domains, n->domains, "NUMA domain"),
+                         parts == n->domains ? "NUMA domain" : "socket", n->cores / parts);
+}
+
 static pb_status write_launch(const plan *p, pb_string *out)
 {
     pb_string mpirun = {0};
@@ -309,6 +336,7 @@ pb_status plan_write_text(const plan *p, bool cells, int64_t width, pb_string *o
     PB_TRY(write_times(p, width, out));
     PB_TRY(write_memory(p, width, out));
     PB_TRY(write_sources(p, width, out));
+    PB_TRY(write_node(p, width, out));
     PB_TRY(write_launch(p, out));
     return pb_table_note(out, width, 0,
                          "Times, memory and disk are modelled; the rest is counted.");

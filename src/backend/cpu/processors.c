@@ -204,6 +204,24 @@ pb_status pb_processors_advise(const pb_processors *p, pb_launcher launcher, int
                             p->online, plural(p->online), p->online);
 }
 
+pb_status pb_processors_advise_spread(pb_launcher launcher, int threads, pb_string *out)
+{
+    switch (launcher) {
+    case PB_LAUNCHER_OPEN_MPI:
+        return pb_string_printf(
+            out, "start them with mpirun --map-by slot:PE=%d --bind-to core, or --bind-to none",
+            threads);
+    case PB_LAUNCHER_SRUN:
+        return pb_string_printf(out, "start them with srun --cpus-per-task=%d --cpu-bind=cores",
+                                threads);
+    case PB_LAUNCHER_OTHER:
+        return pb_string_printf(out, "start them with mpiexec -bind-to core:%d", threads);
+    default:
+        return pb_string_puts(out, "the affinity mask (taskset, a container, a batch system) is "
+                                   "the same for all: allow each its own");
+    }
+}
+
 void pb_processors_report_open(int threads)
 {
     const char *set = getenv("OMP_NUM_THREADS");

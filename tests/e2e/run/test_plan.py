@@ -212,6 +212,21 @@ class Screen(case.Case):
         for line in (plan["mpirun"], plan["sbatch"]):
             self.assertIn(line, self.plan("--processes", "6"))
 
+    def test_processes_are_placed_by_the_topology(self):
+        def lines(node, threads):
+            result = program.run(["plan", self.path, "--gflops", "100", "--threads", str(threads), "--processes", "4"], env={"HWLOC_SYNTHETIC": node})
+            return self.expect(result, 0).out
+        if "node " not in self.plan():
+            case.skip("built without hwloc")
+        for node, threads, words in (("pack:2 numa:2 core:8 pu:2", 8, ["ppr:1:numa:PE=8 ", "32 cores here, in 2 sockets and 4 NUMA domains: one process for each NUMA domain has --threads 8"]),
+                                     ("pack:2 [numa] core:8 pu:2", 8, ["ppr:1:numa:PE=8 ", "16 cores here, in 2 sockets and 2 NUMA domains"]),
+                                     ("pack:2 [numa] core:8 pu:2", 4, ["slot:PE=4 ", "--nodes=1 --ntasks-per-node=4"]),
+                                     ("pack:1 [numa] core:8 pu:1", 8, ["slot:PE=8 ", "8 cores here, in one NUMA domain", "--nodes=4 --ntasks-per-node=1"])):
+            with self.subTest(node=node, threads=threads):
+                text = lines(node, threads)
+                for word in words:
+                    self.assertIn(word, text)
+
     def test_the_sums_of_models_are_those_of_cells(self):
         plan = json.loads(self.plan("--json"))
         (model,) = plan["models"]

@@ -69,6 +69,13 @@ class Processors(case.Case):
         self.assertEqual(result.err.count("wait for each other"), 1, str(result))
         self.expect(result, 0, "rank 1: 2 threads " + SHARE)
 
+    def test_processes_bound_to_one_processor_are_told_how_to_spread(self):
+        settings = [["taskset", "-c", str(self.first)]] * 2
+        with unittest.mock.patch.dict(os.environ, OMPI_MCA_hwloc_base_binding_policy="none"):
+            result = program.run_each(["info", "--threads", "1"], settings)
+        self.expect(result, 0, f"2 processes of 1 thread share 1 of {os.cpu_count()} processors of a node: start them with mpirun --map-by slot:PE=1 --bind-to core")
+        self.assertEqual(result.err.count("share 1 of"), 1, str(result))
+
 
 if __name__ == "__main__":
     case.main()
