@@ -66,7 +66,9 @@ static figure_range pad(const figure *f, figure_range range)
 {
     double room = f->kind == FIGURE_POINTS && range.low < range.high ? range.high - range.low : 0;
 
-    return (figure_range){range.low - 0.06 * room, range.high + 0.06 * room, 0};
+    double low = range.low - 0.06 * room;
+
+    return (figure_range){range.low >= 0 ? fmax(low, 0) : low, range.high + 0.06 * room, 0};
 }
 
 /* Steps of 1, 2 or 5 times a power of ten, at most six of them. */

@@ -136,7 +136,8 @@ static pb_status put_table(const document *doc, int64_t index, pb_string *out)
     const pb_table *table = &doc->blocks[index].table;
 
     if (table->count / table->columns > PAGE_ROWS) {
-        PB_TRY(pb_string_puts(out, "{\\small\n\\begin{longtable}"));
+        PB_TRY(pb_string_puts(out,
+                              "{\\footnotesize\\setlength{\\tabcolsep}{3pt}\n\\begin{longtable}"));
         PB_TRY(put_columns(table, out));
         PB_TRY(put_caption(doc, index, "\\\\", out));
         PB_TRY(put_header(table, "\\endfirsthead", out));

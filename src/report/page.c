@@ -64,6 +64,24 @@ static pb_status put_cell(const document_block *block, int64_t at, pb_string *ou
     return pb_string_printf(out, "</%s>", tag);
 }
 
+/* The long names of variants may break after a setting. */
+static pb_status put_breakable(pb_string *out, const char *text)
+{
+    pb_string part   = {0};
+    pb_status status = PB_OK;
+
+    while (*text != '\0' && status == PB_OK) {
+        size_t length = strcspn(text, ",{");
+        length += text[length] != '\0';
+        status = pb_string_append(&part, text, length);
+        status = status == PB_OK ? markup_put(out, part.data) : status;
+        text += length;
+        status = status == PB_OK ? pb_string_puts(out, *text != '\0' ? "<wbr>" : "") : status;
+        pb_string_clear(&part);
+    }
+    return status;
+}
+
 static pb_status put_table(const document_block *block, pb_string *out)
 {
     const pb_table *table = &block->table;
@@ -73,7 +91,7 @@ static pb_status put_table(const document_block *block, pb_string *out)
     for (int64_t c = 0; c < columns; c++) {
         PB_TRY(pb_string_printf(out, "<th scope=\"col\"%s>",
                                 c < table->left ? " class=\"name\"" : ""));
-        PB_TRY(markup_put(out, table->cells[c]));
+        PB_TRY(put_breakable(out, table->cells[c]));
         PB_TRY(pb_string_puts(out, "</th>"));
     }
     PB_TRY(pb_string_puts(out, "</tr></thead><tbody>\n"));

@@ -4,9 +4,12 @@
 #include "figure.h"
 #include "markup.h"
 
+#include "pb/variant.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define PUT(...) PB_TRY(pb_string_printf(out, __VA_ARGS__))
 
@@ -41,16 +44,33 @@ static const char *tick_text(const figure_range *range, int64_t i, char text[TIC
     return text;
 }
 
+/* Every how many ticks have a label, so that labels do not touch. */
+static int64_t label_stride(const svg_frame *a)
+{
+    size_t longest = 1;
+    char text[TICK_BYTES];
+
+    for (int64_t i = 0; i <= ticks_of(&a->x); i++) {
+        size_t length = strlen(tick_text(&a->x, i, text));
+        longest       = length > longest ? length : longest;
+    }
+    double room = (a->right - a->left) / (double)ticks_of(&a->x);
+    return (int64_t)ceil((double)(longest + 1) * LETTER / room);
+}
+
 static pb_status put_x_axis(const figure *f, const svg_frame *a, pb_string *out)
 {
+    int64_t stride = label_stride(a);
     char text[TICK_BYTES];
 
     for (int64_t i = 0; i <= ticks_of(&a->x); i++) {
         double x           = at_x(a, a->x.low + (double)i * a->x.step);
         const char *anchor = x > WIDTH - 20 ? "end" : x < 12 ? "start" : "middle";
         PUT("<path class=\"grid\" d=\"M%.1f %.1fV%.1f\"/>", x, a->top, a->bottom);
-        PUT("<text class=\"tick\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">%s</text>", x,
-            a->bottom + 14, anchor, tick_text(&a->x, i, text));
+        if (i % stride == 0) {
+            PUT("<text class=\"tick\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">%s</text>", x,
+                a->bottom + 14, anchor, tick_text(&a->x, i, text));
+        }
     }
     if (isfinite(f->here)) {
         PUT("<path class=\"here\" d=\"M%.1f %.1fV%.1f\"/>", at_x(a, f->here), a->top, a->bottom);
@@ -201,6 +221,30 @@ static void spread(svg_label *labels, int64_t count, double top, double bottom)
     }
 }
 
+/* Of a variant only the values: "lora{4,0.001}"; the key of the figure has the whole names. */
+static pb_status put_short_name(const char *name, pb_string *out)
+{
+    pb_variant_setting setting;
+    pb_string made   = {0};
+    const char *at   = NULL;
+    int base         = pb_variant_base(name);
+    pb_status status = pb_string_append(&made, name, (size_t)base);
+
+    for (bool first = true; status == PB_OK && pb_variant_next(name, &at, &setting);
+         first      = false) {
+        status = pb_string_printf(&made, "%s%.*s", first ? "{" : ",", setting.value_length,
+                                  setting.value);
+    }
+    if (status == PB_OK) {
+        status = pb_string_puts(&made, at != NULL && name[base] == '{' ? "}" : "");
+    }
+    if (status == PB_OK) {
+        status = markup_put_short(out, made.data, LABELS / LETTER - 1);
+    }
+    pb_string_clear(&made);
+    return status;
+}
+
 static pb_status put_labelled(const svg_label *label, double left, pb_string *out)
 {
     const figure_series *s = label->series;
@@ -210,7 +254,7 @@ static pb_status put_labelled(const svg_label *label, double left, pb_string *ou
         label->at);
     PB_TRY(put_marker(s->style, label->x, label->y, 3 + 7 * sqrt(s->area), out));
     PUT("<text class=\"name\" x=\"%.1f\" y=\"%.1f\">", left, label->at + 4);
-    PB_TRY(markup_put_short(out, s->name, LABELS / LETTER - 1));
+    PB_TRY(put_short_name(s->name, out));
     return pb_string_puts(out, "</text></g>");
 }
 

@@ -8,7 +8,7 @@ import xml.etree.ElementTree
 import case
 from test_formats import Made
 
-VOID = {"meta", "input", "br", "link"}
+VOID = {"meta", "input", "br", "link", "wbr"}
 GRID = (("plain", (2, 3, 4, 2)), ("one cell", (1, 1, 1, 1)), ("many", (1, 9, 12, 1)), ("hostile", (2, 3, 3, 2, "hostile")))
 
 
