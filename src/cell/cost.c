@@ -23,10 +23,11 @@ static double modelled_bytes(const pb_model *model, const pb_method *method, con
 
 /* Weights stay on the device from one cell to the next; the host only passes them on. */
 static void put_memory(const pb_cell_env *env, const pb_method *m, const cell_options *o,
-                       const pb_cell_rows *rows, pb_cell_prediction *out)
+                       const pb_cell_rows *rows, int64_t held, pb_cell_prediction *out)
 {
     const pb_model *model = m->model;
-    double batch          = (double)o->train.batch;
+    int64_t most          = rows->train.rows - held;
+    double batch          = (double)(o->train.batch < most ? o->train.batch : most);
     if (m->ops->baseline != NULL) {
         return; /* no model is run */
     }
@@ -81,7 +82,7 @@ static pb_status measure(const pb_cell_env *env, const pb_cell *cell, const pb_c
     p.steps   = method->parameters > 0 ? pb_train_steps(&o->train, rows.train.rows - held) : 0;
     p.work    = cell_work(method, o, &rows, held, bytes);
     p.seconds = pb_rates_seconds(&env->rates, &p.work);
-    put_memory(env, method, o, &rows, &p);
+    put_memory(env, method, o, &rows, held, &p);
     *out = p;
     return PB_OK;
 }

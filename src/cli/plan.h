@@ -19,7 +19,7 @@ typedef struct plan {
     int64_t counts[PLAN_TIMES];
     pb_sweep_makespan times[PLAN_TIMES];
     pb_topology node; /* this machine, as are the next ones */
-    int64_t per_node; /* processes that it has cores for */
+    int64_t per_node; /* processes that it has cores, or devices, for */
     double memory_gb;
     double largest; /* seconds of the longest cell */
     int64_t largest_at;

@@ -5,6 +5,7 @@
 
 #include "pb/memory.h"
 #include "pb/processors.h"
+#include "pb/usage.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -64,6 +65,24 @@ static double node_memory(void)
     return (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / 1e9;
 }
 
+static pb_status count_device(void *context, const char *name, const char *about)
+{
+    (void)name, (void)about;
+    ++*(int64_t *)context;
+    return PB_OK;
+}
+
+/* Where this machine has no device, as many as jobs/slurm/gpu.sbatch asks for. */
+static int64_t devices_of_node(void)
+{
+    enum { USUAL = 4 };
+    int64_t count = 0;
+    if (pb_backend_list(count_device, &count) != PB_OK) {
+        pb_error_clear();
+    }
+    return count > 0 ? count : USUAL;
+}
+
 pb_status plan_sum_up(plan *p)
 {
     const pb_sweep_forecast *f = &p->forecast;
@@ -72,6 +91,7 @@ pb_status plan_sum_up(plan *p)
     pb_topology_get(&p->node);
     int64_t cores = p->node.cores > 0 ? p->node.cores : here.online;
     p->per_node   = cores > f->threads ? cores / f->threads : 1;
+    p->per_node   = f->on_device ? devices_of_node() : p->per_node;
     p->memory_gb  = node_memory();
     for (int64_t i = 0; i < f->count; i++) {
         if (f->cells[i].seconds > p->largest) {

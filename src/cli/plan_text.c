@@ -173,7 +173,7 @@ static pb_status write_times(const plan *p, int64_t width, pb_string *out)
     PB_TRY(begin_line("work", out));
     PB_TRY(pb_table_note(out, width, INDENT,
                          "%s of one process: %.4g %s-hours, %.4g node-hours with %" PRId64
-                         " process%s on a node like this",
+                         " process%s on a node",
                          time_text(f->seconds, total), f->on_device ? hours : hours * f->threads,
                          f->on_device ? "GPU" : "core", hours / (double)p->per_node, p->per_node,
                          p->per_node == 1 ? "" : "es"));
