@@ -13,6 +13,9 @@ typedef struct escape {
 } escape;
 
 static const escape escapes[] = {
+    {"beta_p", "$\\beta_p$"},
+    {"beta_f", "$\\beta_f$"},
+    {"beta_m", "$\\beta_m$"},
     {"\\", "\\textbackslash{}"},
     {"{", "\\{"},
     {"}", "\\}"},

@@ -64,6 +64,26 @@ static pb_status put_cell(const document_block *block, int64_t at, pb_string *ou
     return pb_string_printf(out, "</%s>", tag);
 }
 
+static const char *title_of(const document_block *block)
+{
+    static const char *const titles[][2] = {{"scores", "Scores"},
+                                            {"truncated", "Rows that were cut"},
+                                            {"intervals", "Intervals"},
+                                            {"costs", "Costs"},
+                                            {"pscp", "PSCP"},
+                                            {"betas", "Other exponents"},
+                                            {"swaps", "Stability of ranks"},
+                                            {"paired", "Paired tests"},
+                                            {"machines", "Machines and versions"}};
+
+    for (size_t i = 0; i < sizeof titles / sizeof *titles; i++) {
+        if (strcmp(titles[i][0], block->name) == 0) {
+            return titles[i][1];
+        }
+    }
+    return block->name;
+}
+
 /* The long names of variants may break after a setting. */
 static pb_status put_breakable(pb_string *out, const char *text)
 {
@@ -87,7 +107,10 @@ static pb_status put_table(const document_block *block, pb_string *out)
     const pb_table *table = &block->table;
     int64_t columns       = table->columns;
 
-    PB_TRY(pb_string_puts(out, "<div class=\"scroll\"><table><thead><tr>"));
+    PB_TRY(pb_string_printf(out,
+                            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" "
+                            "aria-label=\"%s\"><table><thead><tr>",
+                            title_of(block)));
     for (int64_t c = 0; c < columns; c++) {
         PB_TRY(pb_string_printf(out, "<th scope=\"col\"%s>",
                                 c < table->left ? " class=\"name\"" : ""));
@@ -103,26 +126,6 @@ static pb_status put_table(const document_block *block, pb_string *out)
         PB_TRY(pb_string_puts(out, "</tr>\n"));
     }
     return pb_string_puts(out, "</tbody></table></div>\n");
-}
-
-static const char *title_of(const document_block *block)
-{
-    static const char *const titles[][2] = {{"scores", "Scores"},
-                                            {"truncated", "Rows that were cut"},
-                                            {"intervals", "Intervals"},
-                                            {"costs", "Costs"},
-                                            {"pscp", "PSCP"},
-                                            {"betas", "Other exponents"},
-                                            {"swaps", "Stability of ranks"},
-                                            {"paired", "Paired tests"},
-                                            {"machines", "Machines and versions"}};
-
-    for (size_t i = 0; i < sizeof titles / sizeof *titles; i++) {
-        if (strcmp(titles[i][0], block->name) == 0) {
-            return titles[i][1];
-        }
-    }
-    return block->name;
 }
 
 static pb_status put_remarks(const document_block *block, pb_string *out)

@@ -246,7 +246,7 @@ void events_record(events *e, const pb_grid_cell *cell, const pb_record *record)
     end(e, cell, record, record->status != PB_OK ? "failed" : record->valid ? "done" : "invalid");
 }
 
-void events_stopped(events *e, const pb_grid_cell *cell)
+void events_lost(events *e, const pb_grid_cell *cell, pb_status why)
 {
-    end(e, cell, NULL, "stopped");
+    end(e, cell, NULL, why == PB_STOPPED ? "stopped" : "failed");
 }

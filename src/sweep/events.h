@@ -26,5 +26,5 @@ void events_step(events *e, const pb_grid_cell *cell, const pb_train_step *step)
 void events_validation(events *e, const pb_grid_cell *cell, int64_t step, double loss);
 /* "evaluation" where the record has a score, then "end". */
 void events_record(events *e, const pb_grid_cell *cell, const pb_record *record);
-/* "end" of a cell without a result, which was stopped. */
-void events_stopped(events *e, const pb_grid_cell *cell);
+/* "end" of a cell without a result, which was stopped or could not be recorded. */
+void events_lost(events *e, const pb_grid_cell *cell, pb_status why);

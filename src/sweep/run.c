@@ -178,7 +178,7 @@ static pb_status run_cells(void *context, const pb_grid_cell *const *at, int64_t
     pb_status status = pb_cell_run(j->sweep->env, cells, count, &observer, keep, &run);
     for (int64_t i = 0; i < count && status != PB_OK; i++) {
         if (!outcomes[i].kept) {
-            events_stopped(&j->events, at[i]);
+            events_lost(&j->events, at[i], status);
         }
     }
     pb_memory_free(cells);

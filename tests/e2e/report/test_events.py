@@ -4,9 +4,11 @@ import collections
 import glob
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
+import time
 
 import case
 import program
@@ -77,6 +79,21 @@ class Events(case.Case):
                          {("pairs", 1): "done", ("pairs", 2): "done", ("bad", 1): "failed", ("bad", 2): "failed"})
         self.assertIn("train.jsonl", ends["bad", 1]["message"])
         self.assertEqual({event["dataset"] for event in events if event["event"] == "evaluation"}, {"pairs"})
+
+    def test_a_stopped_cell_ends_as_stopped(self):
+        grid = self.world.grid([self.world.model()], [self.world.dataset()], ["lora"], (1, 2),
+                               rest="train = { batch = 4; max_steps = 100000; epochs = 1000000.0; };\n")
+        process = program.start(["run", grid, "-o", self.output, "--events", self.path])
+        self.addCleanup(program.kill_session, process)
+        deadline = time.monotonic() + 60
+        while not any('"event": "step"' in line for line in lines_of(self.path)):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        self.expect(program.finish(process, timeout=60), 3)
+        events = [json.loads(line) for line in lines_of(self.path)]
+        self.assertEqual([event["event"] for event in events if event["event"] in ("start", "evaluation", "end")], ["start", "end"])
+        self.assertEqual((events[-1]["event"], events[-1]["status"]), ("end", "stopped"))
 
     def test_events_change_no_result_and_a_bad_path_is_told_first(self):
         self.start()
