@@ -138,6 +138,9 @@ pb_status pb_backend_vector(pb_backend *be, pb_dtype dtype, int64_t n, pb_tensor
 void pb_backend_free(pb_backend *be, void *data); /* data may be NULL, and then be too */
 /* Takes the memory that operations need for themselves. */
 pb_status pb_backend_reserve(pb_backend *be, const pb_reserve_args *args) PB_MUST_USE;
+/* Writes or reads the values of t [n] (F32, backend memory; none: nothing). */
+struct pb_archive;
+pb_status pb_archive_tensor(struct pb_archive *archive, pb_backend *be, pb_tensor *t) PB_MUST_USE;
 pb_status pb_sync(pb_backend *be) PB_MUST_USE; /* before reading a clock */
 
 const pb_backend_ops *const *pb_backend_registry(void); /* NULL-terminated */

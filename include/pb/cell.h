@@ -139,6 +139,9 @@ pb_status pb_cell_check_record(pb_cell_env *env, const pb_cell *cell,
 /* Adapters are kept, the cell's method has one, and it is not there. */
 pb_status pb_cell_lacks_adapter(const pb_cell_env *env, const pb_cell *cell, bool *out) PB_MUST_USE;
 
+/* Removes the cell's checkpoint, if there is one. */
+pb_status pb_cell_remove_checkpoint(const char *directory, const pb_cell *cell) PB_MUST_USE;
+
 /* What a cell outside of a sweep does differently; the paths are borrowed. */
 typedef struct pb_cell_own {
     bool tests_only;     /* it is not trained */

@@ -52,6 +52,11 @@ pb_status pb_cell_env_set_cache(pb_cell_env *env, const char *folder) PB_MUST_US
  * FOLDER/<model>/<dataset>/<method>/<seed>. */
 pb_status pb_cell_env_set_adapters(pb_cell_env *env, const char *folder) PB_MUST_USE;
 
+/* Cells leave a checkpoint in DIRECTORY/checkpoints every so many seconds (0: never) and when they
+ * are stopped; a cell that has one goes on from there. */
+pb_status pb_cell_env_set_checkpoints(pb_cell_env *env, const char *directory,
+                                      double seconds) PB_MUST_USE;
+
 /* Cells that train together are searched (pb/train.h); borrowed. */
 struct pb_train_search;
 void pb_cell_env_set_search(pb_cell_env *env, const struct pb_train_search *search);

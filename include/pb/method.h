@@ -18,6 +18,7 @@
  */
 #pragma once
 
+#include "pb/archive.h"
 #include "pb/backend.h"
 #include "pb/baseline.h"
 #include "pb/config.h"
@@ -77,6 +78,8 @@ struct pb_method_ops {
     /* After update `step` of `steps`, from 1; the gradients are those of the update, clipped. May
      * change values. */
     pb_status (*after_step)(pb_method *m, int64_t step, int64_t steps);
+    /* Writes or reads what after_step keeps beside the values; required with it. */
+    pb_status (*archive)(pb_method *m, pb_archive *archive);
     unsigned (*acts)(const pb_method *m, const pb_site *site); /* PB_ACTS_*; for all slots below */
     pb_status (*bind)(pb_method *m, pb_binding *bindings);     /* [pb_model_site_count] */
 
@@ -205,6 +208,8 @@ pb_status pb_method_declare(pb_method *m, const pb_trainable *trainable,
 
 /* To be called after writing to m->values: what follows from them is recomputed. */
 pb_status pb_method_values_changed(pb_method *m) PB_MUST_USE;
+/* Writes or reads the values and the state of a schedule. */
+pb_status pb_method_archive(pb_method *m, pb_archive *archive) PB_MUST_USE;
 pb_status pb_method_penalty(pb_method *m, bool gradient, double *value) PB_MUST_USE; /* or 0 */
 /* As soon as the steps of a run are known; `config` and `group`: of the options, for messages. */
 pb_status pb_method_check_steps(pb_method *m, const pb_config *config, const char *group,

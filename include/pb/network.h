@@ -59,7 +59,9 @@ typedef struct pb_generate_options {
     int64_t max_new_tokens;
     const int32_t *stop_ids; /* generation of a row ends with one of these (kept as the last id) */
     int64_t stop_count;
-    int64_t batch; /* rows at once */
+    int64_t batch;               /* rows at once */
+    bool (*stop)(void *context); /* asked before every token; true: PB_STOPPED. NULL: never */
+    void *context;
 } pb_generate_options;
 
 /* The new ids of one row. */

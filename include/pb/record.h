@@ -92,7 +92,9 @@ typedef struct pb_record {
     double memory_device_peak_gb; /* the device's part of it; NaN on the CPU */
     double memory_system_peak_gb; /* peak resident set of the process, 10^9 bytes */
     double seconds_train, seconds_validation, seconds_test, seconds_total;
-    double tokens_per_second;           /* real tokens in training per second of seconds_train */
+    int64_t segments;         /* runs that worked on it: 1 where none was stopped inside it */
+    double seconds_lost;      /* of work in passes that a stop cut off */
+    double tokens_per_second; /* real tokens in training per second of seconds_train */
     int64_t train_tokens, label_tokens; /* trained on, all steps */
     double flops_train;                 /* FLOP of the products of the training steps, counted */
     double mfu;                         /* flops_train / seconds_train / best known GEMM rate */

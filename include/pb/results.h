@@ -45,6 +45,9 @@ typedef enum pb_shard_state {
  * digits of the hash). Makes the folder. */
 pb_status pb_shard_write(const char *directory, const pb_record *record) PB_MUST_USE;
 /* The path of a cell's shard, whether it exists or not. */
+/* DIRECTORY/FOLDER/<cell><suffix>: the name of the shard, for other files of the cell. */
+pb_status pb_cell_file_path(const char *directory, const char *folder, const pb_record_key *key,
+                            const char *suffix, char **out) PB_MUST_USE;
 pb_status pb_shard_path(const char *directory, const pb_record_key *key, char **out) PB_MUST_USE;
 /* Reads one file: `parts` of its record when it is DONE or FAILED (else *out is unchanged), and,
  * when it is DAMAGED, a text that names file and cause, to be freed by the caller (else NULL). An

@@ -51,6 +51,8 @@ typedef struct pb_train_step {
     double flops;   /* of the products, 2 per multiply-accumulate */
 } pb_train_step;
 
+struct pb_train_state; /* of one member, between two steps */
+
 /* The caller's callbacks; every slot may be NULL. A status other than PB_OK ends the run with
  * it. */
 typedef struct pb_train_observer {
@@ -61,7 +63,12 @@ typedef struct pb_train_observer {
     pb_status (*validation)(void *context, int64_t step, double loss, double seconds);
     /* After the gradients of a step are complete, before they are scaled and used. */
     pb_status (*gradients)(void *context, int64_t step);
-    bool (*stop)(void *context); /* asked before every step: true ends the run with PB_STOPPED */
+    /* Asked before every pass: true ends the run with PB_STOPPED, as of its last whole step. */
+    bool (*stop)(void *context);
+    bool (*due)(void *context); /* asked after every step: true saves all members */
+    /* Keeps the state of the training as of a whole step, which pb_train_archive writes: when it is
+     * due, and before a stop. */
+    pb_status (*save)(void *context, struct pb_train_state *state);
     /* In a gang: this member is done, or has failed, with the cause in the error record. */
     void (*ended)(void *context, pb_status status);
 } pb_train_observer;
@@ -106,7 +113,12 @@ typedef struct pb_train_member {
     const pb_train_data *data;
     const pb_train_observer *observer;
     pb_train_result *result;
+    pb_archive *resume; /* stands at what pb_train_archive wrote: the training goes on from there;
+                           NULL: it begins */
 } pb_train_member;
+
+/* pb_train_run, which may go on from a state that was saved. */
+pb_status pb_train_alone(const pb_train_member *member) PB_MUST_USE;
 
 /* Trains networks of one model together (see pb/gang.h): step n of all in the same passes. Each has
  * the curves and values of pb_train_run, bit for bit, and ends by itself: after its own last step,
@@ -115,6 +127,13 @@ typedef struct pb_train_member {
  * PB_STOPPED when one of them asks to stop, or the failure of what all share, such as memory for
  * their passes. */
 pb_status pb_train_gang(const pb_train_member *members, int64_t count) PB_MUST_USE;
+
+/* Writes the values, the optimiser, the position and the result so far. A training that goes on
+ * from there has the curves and values of one that was never stopped, bit for bit. Members that go
+ * on together stand at the same step. */
+pb_status pb_train_archive(struct pb_train_state *state, pb_archive *archive) PB_MUST_USE;
+/* Of the last whole step. */
+int64_t pb_train_state_step(const struct pb_train_state *state);
 
 /* Successive halving (Jamieson and Talwalkar, "Non-stochastic best arm identification and
  * hyperparameter optimization", 2016): when a percentage of the steps has been taken, the members

@@ -3,7 +3,9 @@
  * operations are in operations.c and attention.c. */
 #include "internal.h"
 
+#include "pb/archive.h"
 #include "pb/log.h"
+#include "pb/memory.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -273,4 +275,26 @@ pb_status pb_backend_reserve(pb_backend *be, const pb_reserve_args *args)
 pb_status pb_sync(pb_backend *be)
 {
     return PB_FRAME(be->ops->sync(be));
+}
+
+pb_status pb_archive_tensor(pb_archive *archive, pb_backend *be, pb_tensor *t)
+{
+    enum { MOST = 1 << 16 }; /* values at once */
+    int64_t n        = pb_tensor_is_none(t) ? 0 : pb_tensor_count(t);
+    float *values    = NULL;
+    pb_status status = PB_ALLOC(values, n < MOST ? n : MOST);
+    for (int64_t first = 0; first < n && status == PB_OK; first += MOST) {
+        int64_t count  = n - first < MOST ? n - first : MOST;
+        pb_tensor here = pb_tensor_1d(values, PB_DTYPE_F32, count);
+        pb_tensor part = pb_tensor_rows(t, first, count);
+        status         = pb_archive_reads(archive) ? PB_OK : pb_copy(be, &here, &part);
+        if (status == PB_OK) {
+            status = pb_archive_bytes(archive, values, (size_t)count * sizeof *values);
+        }
+        if (status == PB_OK && pb_archive_reads(archive)) {
+            status = pb_copy(be, &part, &here);
+        }
+    }
+    pb_memory_free(values);
+    return status;
 }

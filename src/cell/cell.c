@@ -179,11 +179,10 @@ static void validate(running *r)
 
 pb_status running_finish_test(running *r)
 {
-    double begin = pb_clock_seconds();
     running_energy_begin(r);
     PB_TRY(running_test(r));
-    r->record->seconds_test = pb_clock_seconds() - begin;
-    r->energy_test          = running_energy(r);
+    r->record->seconds_test = pb_clock_seconds() - r->test_begin;
+    r->energy_test += running_energy(r);
     PB_TRY(running_phase(r, NULL));
     PB_TRY(env_check_model(r->model, r->record)); /* its weights are mapped: they can change */
     validate(r);
@@ -192,6 +191,7 @@ pb_status running_finish_test(running *r)
 
 void running_tear_down(running *r)
 {
+    running_close_checkpoint(r);
     pb_network_destroy(r->net);
     pb_method_destroy(r->method);
     pb_memory_free(r->rows);
@@ -225,6 +225,8 @@ pb_status running_start(running *r)
     const pb_cell_name *name = &r->cell->name;
     r->begin                 = pb_clock_seconds();
     r->record->gang          = r->gang_size;
+    r->record->segments      = 1;
+    r->record->seconds_lost  = 0.0;
     PB_TRY(pb_record_set_key(r->record, name->model, name->dataset, name->method, name->seed));
     PB_TRY(pb_record_set_text(&r->record->protocol, pb_protocol_names[name->protocol]));
     memcpy(r->record->key.config_hash, r->cell->hash, sizeof r->cell->hash);
@@ -236,5 +238,5 @@ pb_status running_start(running *r)
     pb_backend_memory(r->env->backend, &r->base_device_bytes, NULL);
     r->base_bytes = pb_memory_current();
     pb_memory_peak_reset();
-    return PB_OK;
+    return running_restore(r);
 }

@@ -47,7 +47,7 @@ void running_energy_of_steps(running *r)
 }
 
 /* Of the steps of a gang, by its part of their time. */
-static double own_share(const running *r)
+double running_energy_share(const running *r)
 {
     double all = 0.0;
     for (int64_t i = 0; i < r->gang_size; i++) {
@@ -68,7 +68,7 @@ pb_status running_record_energy(running *r)
         (void)snprintf(text, sizeof text, "absent: %s", why);
         return pb_record_add_provenance(record, "energy", text);
     }
-    record->energy_train_j      = r->gang->energy_steps * own_share(r);
+    record->energy_train_j      = r->gang->energy_steps * running_energy_share(r);
     record->energy_validation_j = r->energy_validation;
     record->energy_test_j       = r->energy_test;
     record->energy_j =

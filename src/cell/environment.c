@@ -225,6 +225,7 @@ void pb_cell_env_close(pb_cell_env *env)
     pb_memory_free(env->files);
     pb_memory_free(env->cache);
     pb_memory_free(env->adapters);
+    pb_memory_free(env->checkpoints);
     pb_memory_free(env->peak_source);
     pb_backend_close(env->backend);
     pb_memory_free(env);

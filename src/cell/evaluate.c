@@ -3,10 +3,12 @@
  * row's prediction is kept. */
 #include "running.h"
 
+#include "pb/clock.h"
 #include "pb/memory.h"
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 
 static pb_status open_test(cell_test *t)
 {
@@ -96,21 +98,40 @@ static pb_status score(cell_test *t)
     return status;
 }
 
+/* PB_STOPPED, with its message, once the predictions so far are kept. */
+static pb_status save_stopped(running *r)
+{
+    char message[160];
+    (void)snprintf(message, sizeof message, "%s", pb_error_message());
+    PB_TRY(running_save_trained(r));
+    return PB_FAIL(PB_STOPPED, "%s", message);
+}
+
+static pb_status predict(cell_test *t)
+{
+    running *r = t->r;
+    if (r->options->method->baseline != NULL) {
+        return cell_test_baseline(t);
+    }
+    return r->options->eval.scoring == SCORING_LIKELIHOOD ? cell_test_likelihood(t)
+                                                          : cell_test_generate(t);
+}
+
 pb_status running_test(running *r)
 {
-    cell_test t = {.r = r, .rows = r->data.test_set.count, .tokens = -1, .norm_right = -1};
+    cell_test t   = {.r = r, .rows = r->data.test_set.count, .tokens = -1, .norm_right = -1};
+    r->test_begin = pb_clock_seconds() - r->test_before;
     pb_status status;
 
     PB_TRY_GOTO(status, open_test(&t), done);
-    if (r->options->method->baseline != NULL) {
-        PB_TRY_GOTO(status, cell_test_baseline(&t), done);
-    } else if (r->options->eval.scoring == SCORING_LIKELIHOOD) {
-        PB_TRY_GOTO(status, cell_test_likelihood(&t), done);
-    } else {
-        PB_TRY_GOTO(status, cell_test_generate(&t), done);
-    }
+    PB_TRY_GOTO(status, r->resume != NULL ? running_archive_test(r->resume, &t) : PB_OK, done);
+    running_close_checkpoint(r);
+    r->test = &t;
+    status  = predict(&t);
+    PB_TRY_GOTO(status, status == PB_STOPPED ? save_stopped(r) : status, done);
     PB_TRY_GOTO(status, score(&t), done);
 done:
+    r->test = NULL;
     close_test(&t);
     return status;
 }

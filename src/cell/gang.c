@@ -5,6 +5,7 @@
  * again alone. */
 #include "running.h"
 
+#include "pb/clock.h"
 #include "pb/gang.h"
 #include "pb/log.h"
 #include "pb/memory.h"
@@ -61,18 +62,62 @@ static pb_status set_up(running *r)
     PB_TRY(running_phase(r, "setup"));
     running_energy_begin(r);
     PB_TRY(running_set_up(r));
-    r->energy_setup = running_energy(r);
+    r->energy_setup += running_energy(r);
+    if (r->resume != NULL && r->stage == STAGE_TRAINED) {
+        PB_TRY(pb_method_archive(r->method, r->resume));
+    }
     return running_phase(r, NULL);
+}
+
+/* Those that still train stand at the same step. */
+static bool in_step(const gang *g)
+{
+    const running *first = NULL;
+    for (int64_t i = 0; i < g->count; i++) {
+        const running *r = &g->members[i];
+        if (r->stage == STAGE_TRAINED) {
+            continue;
+        }
+        first = first != NULL ? first : r;
+        if (r->resume_step != first->resume_step) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Members at different steps, as a kill between two checkpoints leaves them, go on alone; those of
+ * a search, which only make sense together, begin again. */
+static pb_status open_checkpoints(gang *g)
+{
+    for (int64_t i = 0; i < g->count; i++) {
+        PB_TRY(running_open_checkpoint(&g->members[i]));
+    }
+    if (in_step(g)) {
+        return PB_OK;
+    }
+    pb_log_warn("%" PRId64 " cells were stopped at different steps: %s", g->count,
+                g->env->search == NULL ? "each goes on alone" : "their search begins again");
+    for (int64_t i = 0; i < g->count; i++) {
+        running *r = &g->members[i];
+        running_close_checkpoint(r);
+        r->again = g->env->search == NULL;
+        r->stage = STAGE_TRAINING;
+    }
+    return PB_OK;
 }
 
 static pb_status set_up_all(gang *g)
 {
+    PB_TRY(open_checkpoints(g));
     for (int64_t i = 0; i < g->count; i++) {
-        PB_TRY(running_start(&g->members[i]));
+        PB_TRY(goes_on(&g->members[i]) ? running_start(&g->members[i]) : PB_OK);
     }
     for (int64_t i = 0; i < g->count; i++) {
-        PB_TRY(settle(&g->members[i], set_up(&g->members[i])));
+        running *r = &g->members[i];
+        PB_TRY(goes_on(r) ? settle(r, set_up(r)) : PB_OK);
     }
+    g->members->saved = pb_clock_seconds();
     return PB_OK;
 }
 
@@ -82,12 +127,13 @@ static pb_status list_members(gang *g, int64_t *count)
     *count = 0;
     for (int64_t i = 0; i < g->count; i++) {
         running *r = &g->members[i];
-        r->ended   = !goes_on(r);
+        r->ended   = !goes_on(r) || r->stage == STAGE_TRAINED;
         if (r->ended) {
             continue;
         }
         PB_TRY(running_phase(r, "train"));
-        r->peak_bytes = r->peak_device_bytes = 0; /* the reported peak is that of training */
+        r->peak_bytes        = r->peak_before; /* the reported peak is that of training */
+        r->peak_device_bytes = r->peak_device_before;
         if (r->net == NULL || r->cell->own.tests_only) {
             continue;
         }
@@ -99,7 +145,8 @@ static pb_status list_members(gang *g, int64_t *count)
                                                  .seed     = (uint64_t)r->cell->name.seed,
                                                  .data     = &g->data[*count],
                                                  .observer = &g->observers[*count],
-                                                 .result   = &r->trained};
+                                                 .result   = &r->trained,
+                                                 .resume   = r->resume};
         (*count)++;
     }
     return PB_OK;
@@ -116,9 +163,13 @@ static void record_all(gang *g)
         device           = r->peak_device_bytes > device ? r->peak_device_bytes : device;
     }
     for (int64_t i = 0; i < g->count; i++) {
-        if (goes_on(&g->members[i])) {
-            running_record_training(&g->members[i]);
-            running_record_peak(&g->members[i], peak, device);
+        running *r     = &g->members[i];
+        bool by_itself = r->resume != NULL; /* it was trained in an earlier run */
+        if (goes_on(r)) {
+            r->peak_before        = by_itself ? r->peak_before : peak;
+            r->peak_device_before = by_itself ? r->peak_device_before : device;
+            running_record_training(r);
+            running_record_peak(r, r->peak_before, r->peak_device_before);
         }
     }
 }
@@ -126,12 +177,16 @@ static void record_all(gang *g)
 /* A cell that failed before is not trained; one without a network has nothing to train. */
 static pb_status train_alone(const gang *g, int64_t count)
 {
-    const pb_train_member *of = g->of;
-    if (count > 0) {
-        PB_TRY(pb_train_run(of->net, of->method, of->options, of->seed, of->data, of->observer,
-                            of->result));
+    running *r = g->members;
+    PB_TRY(count > 0 ? pb_train_alone(g->of) : PB_OK);
+    if (!goes_on(r)) {
+        return PB_OK;
     }
-    return goes_on(g->members) ? running_phase(g->members, NULL) : PB_OK;
+    if (count > 0) {
+        running_close_checkpoint(r); /* it was read to its end */
+    }
+    r->stage = STAGE_TRAINED;
+    return running_phase(r, NULL);
 }
 
 /* The device is lost to all members, or they cannot be searched: they have the same message. */
@@ -145,6 +200,15 @@ static pb_status lose_all(gang *g, pb_status status)
         }
     }
     return PB_OK;
+}
+
+/* Members that were trained wait for their test. */
+static pb_status save_stopped(gang *g)
+{
+    char message[160];
+    (void)snprintf(message, sizeof message, "%s", pb_error_message());
+    PB_TRY(running_save_trained(g->members));
+    return PB_FAIL(PB_STOPPED, "%s", message);
 }
 
 static pb_status train_all(gang *g)
@@ -162,7 +226,10 @@ static pb_status train_all(gang *g)
     for (int64_t i = 0; i < g->count && status == PB_OK; i++) {
         status = g->members[i].lost;
     }
-    if (status == PB_OK || status == PB_STOPPED) {
+    if (status == PB_STOPPED) {
+        return save_stopped(g);
+    }
+    if (status == PB_OK) {
         record_all(g);
         return PB_FRAME(status);
     }
@@ -216,7 +283,10 @@ static pb_status conclude_member(gang *g, int64_t i)
     }
     running_tear_down(r);
     PB_TRY(running_conclude(r));
-    return g->keep(g->context, g->first + i, r->record);
+    PB_TRY(g->keep(g->context, g->first + i, r->record));
+    r->stage = STAGE_KEPT;
+    running_remove_checkpoint(r);
+    return PB_OK;
 }
 
 static void tear_down(gang *g)

@@ -48,10 +48,12 @@ static pb_status generate_all(cell_test *t, const pb_ids *stops, pb_sample *prom
         .stop_ids       = stops->items,
         .stop_count     = stops->count,
         .batch          = r->options->eval.batch,
+        .stop           = running_wants_stop,
+        .context        = r,
     };
 
-    PB_TRY(running_test_progress(t->r, 0));
-    for (int64_t first = 0; first < t->rows; first += options.batch) {
+    PB_TRY(running_test_progress(t->r, t->done));
+    for (int64_t first = t->done; first < t->rows; first += options.batch) {
         int64_t n = t->rows - first < options.batch ? t->rows - first : options.batch;
         PB_TRY(generate_batch(t, &options, first, n, prompts, generated));
         PB_TRY(running_test_progress(t->r, first + n));
@@ -67,7 +69,7 @@ pb_status cell_test_generate(cell_test *t)
     pb_ids stops            = {0};
     pb_status status;
 
-    t->tokens = 0;
+    t->tokens = t->done > 0 ? t->tokens : 0;
     PB_TRY_GOTO(status, PB_ALLOC(prompts, r->options->eval.batch), done);
     PB_TRY_GOTO(status, PB_ALLOC(generated, r->options->eval.batch), done);
     PB_TRY_GOTO(status, pb_template_stop_ids(r->model->chat, r->model->tokenizer, &stops), done);

@@ -47,6 +47,9 @@ struct pb_cell_env {
     char *cache;                   /* folder of tokens, NULL: none */
     const pb_train_search *search; /* NULL: none */
     char *adapters;                /* folder of adapters, NULL: none are kept */
+    char *checkpoints;             /* folder of the results, NULL: no checkpoints */
+    double checkpoint_seconds;     /* between two; 0: only before a stop */
+    bool checkpoint_failed;        /* and that was reported */
     double gemm_gflops; /* measured at the start, by this process alone; in a plan, stated */
     pb_rates rates;     /* of work, for predictions */
     double peak_gflops; /* the same with the best kernels known */

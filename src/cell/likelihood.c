@@ -237,15 +237,16 @@ static pb_status predict_all(scoring *s)
     cell_test *t = s->t;
 
     PB_TRY(open_scoring(s));
-    PB_TRY(running_test_progress(t->r, 0));
+    PB_TRY(running_test_progress(t->r, t->done));
     int64_t batches = (t->rows + s->rows - 1) / s->rows;
     int64_t late    = pb_backend_lag(pb_network_backend(t->r->net));
-    for (int64_t number = 0; number < batches + late; number++) {
+    int64_t begin   = t->done / s->rows;
+    for (int64_t number = begin; number < batches + late; number++) {
         int64_t done = number - late;
         if (number < batches) {
             PB_TRY(of_batch(s, number, begin_batch(s, number)));
         }
-        if (done >= 0) {
+        if (done >= begin) {
             PB_TRY(of_batch(s, done, finish_batch(s, done)));
             PB_TRY(
                 running_test_progress(t->r, done < batches - 1 ? (done + 1) * s->rows : t->rows));
@@ -258,7 +259,7 @@ pb_status cell_test_likelihood(cell_test *t)
 {
     scoring s = {.t = t};
 
-    t->norm_right    = 0;
+    t->norm_right    = t->done > 0 ? t->norm_right : 0;
     pb_status status = predict_all(&s);
     close_scoring(&s);
     return status;

@@ -88,16 +88,11 @@ void running_progress(const running *r, int64_t step, int64_t steps, double loss
     }
 }
 
-pb_status running_test_progress(const running *r, int64_t done)
+bool running_wants_stop(void *context)
 {
+    const running *r          = context;
     const pb_cell_observer *o = r->observer;
-    int64_t rows              = r->data.test_set.count;
-
-    running_progress(r, done, rows, NAN);
-    if (o != NULL && o->stop != NULL && done < rows && o->stop(o->context)) {
-        return PB_FAIL(PB_STOPPED, "stopped before test row %" PRId64 " of %" PRId64, done, rows);
-    }
-    return PB_OK;
+    return o != NULL && o->stop != NULL && o->stop(o->context);
 }
 
 pb_status running_phase(running *r, const char *name)

@@ -21,6 +21,11 @@ void cell_data_close(cell_data *data); /* accepts a zeroed one */
 /* Checks that the rows come from the files that went into the cell's hash. */
 pb_status cell_check_data(pb_cell_env *env, const cell_data *data) PB_MUST_USE;
 
+struct cell_test;
+
+/* How far a cell has come; the numbers are in checkpoints. */
+typedef enum running_stage { STAGE_TRAINING, STAGE_TRAINED, STAGE_KEPT } running_stage;
+
 /* A running cell. */
 typedef struct running {
     pb_cell_env *env;
@@ -42,15 +47,25 @@ typedef struct running {
     double phase_begin, phase_flops;
     /* Of training, above base_bytes and with the model. */
     int64_t peak_bytes, peak_device_bytes;
+    int64_t peak_before, peak_device_before; /* the same in earlier runs */
     struct running *gang; /* [gang_size] all that train together; alone: this one */
     int64_t gang_size;
     size_t window_host, window_device; /* the most bytes held since the last sample */
     double seconds;                    /* of the phases that are its own */
     pb_train_result trained;
-    bool ended;     /* no longer in training */
-    pb_status lost; /* nothing can be recorded any more */
-    bool failed;    /* the record says why */
-    bool again;     /* ran out of memory in a gang: it is run alone */
+    running_stage stage;
+    pb_archive *resume;     /* its checkpoint, read as far as it was needed; NULL: none */
+    int64_t resume_step;    /* of the training */
+    bool has_file;          /* of a checkpoint */
+    double saved;           /* clock, of the first member: the last checkpoint of any */
+    double worked;          /* clock: the end of the last step or test batch */
+    struct cell_test *test; /* while it runs */
+    double test_begin;      /* clock */
+    double test_before;     /* seconds, of the test in earlier runs */
+    bool ended;             /* no longer in training */
+    pb_status lost;         /* nothing can be recorded any more */
+    bool failed;            /* the record says why */
+    bool again;             /* it cannot go on in this gang: it is run alone */
     /* Joules. Of a gang the first member has those of the steps of all, the last reading of the
      * counter, and why it is not trusted. */
     double energy_setup, energy_steps, energy_validation, energy_test, energy_seen;
@@ -80,23 +95,40 @@ pb_status running_conclude(running *r) PB_MUST_USE;
 
 /* Starts a phase (ending the one before); NULL only ends. */
 pb_status running_phase(running *r, const char *name) PB_MUST_USE;
+bool running_wants_stop(void *context); /* the observer does */
 /* Notifies the observer; loss is NaN if there is none. */
 void running_progress(const running *r, int64_t step, int64_t steps, double loss);
 /* Adds a sample to the memory trace: the most bytes held since the last one. */
 pb_status running_sample(running *r) PB_MUST_USE;
 double running_flops(const running *r);
 
+/* ---------------------------------------------------------------- checkpoint.c */
+
+/* Finds the checkpoint of the cell, and says in the log when it is of no use. */
+pb_status running_open_checkpoint(running *r) PB_MUST_USE;
+void running_close_checkpoint(running *r);
+/* The record and the times as of the checkpoint, if there is one. */
+pb_status running_restore(running *r) PB_MUST_USE;
+/* Writes the checkpoint. `state`: of a training that goes on; NULL: it is over. */
+pb_status running_save(running *r, struct pb_train_state *state) PB_MUST_USE;
+/* Of all members that are trained and have no result yet. */
+pb_status running_save_trained(running *r) PB_MUST_USE;
+bool running_save_due(const running *r);
+/* Writes or reads the predictions so far, with `test` NULL that there are none. */
+pb_status running_archive_test(pb_archive *archive, struct cell_test *test) PB_MUST_USE;
+void running_remove_checkpoint(running *r);
+/* Reports to the observer, and remembers, that `done` of the test rows are done; PB_STOPPED when it
+ * requests a stop. Saves what is trained when that is due. */
+pb_status running_test_progress(running *r, int64_t done) PB_MUST_USE;
+
 /* Joules of the device since the last call for any member of the gang; 0 where they are not known.
  */
 double running_energy(running *r);
 void running_energy_begin(running *r);
-void running_energy_of_steps(running *r); /* adds them to those of the steps */
+double running_energy_share(const running *r); /* of those of the gang's steps, 0 … 1 */
+void running_energy_of_steps(running *r);      /* adds them to those of the steps */
 /* Puts the energy into the record, where it is known, and in any case how it is known. */
 pb_status running_record_energy(running *r) PB_MUST_USE;
-
-/* Reports to the observer that `done` of the test rows are done; PB_STOPPED when it requests a
- * stop. */
-pb_status running_test_progress(const running *r, int64_t done) PB_MUST_USE;
 
 /* Predictions, metric. */
 pb_status running_test(running *r) PB_MUST_USE;
@@ -105,6 +137,7 @@ pb_status running_test(running *r) PB_MUST_USE;
 typedef struct cell_test {
     running *r;
     int64_t rows;
+    int64_t done;               /* rows with a prediction: the first ones */
     char **predictions;         /* [rows] raw texts of the model */
     char **references;          /* [rows] */
     const char ***alternatives; /* [rows] all correct answers, each list ended by NULL */

@@ -7,13 +7,6 @@
 
 #include <math.h>
 
-static bool wants_stop(void *context)
-{
-    const running *r = context;
-    return r->observer != NULL && r->observer->stop != NULL &&
-           r->observer->stop(r->observer->context);
-}
-
 /* Of a gang the first that still trains reports the progress. */
 static bool leads(const running *r)
 {
@@ -27,6 +20,7 @@ static bool leads(const running *r)
 static pb_status on_step(void *context, const pb_train_step *step)
 {
     running *r = context;
+    r->worked  = pb_clock_seconds();
     r->record->flops_train += step->flops;
     PB_TRY(running_sample(r));
     if (leads(r)) {
@@ -54,6 +48,7 @@ static pb_status on_validation(void *context, int64_t step, double loss, double 
 {
     running *r = context;
     (void)seconds;
+    r->worked = pb_clock_seconds();
     r->energy_validation += running_energy(r);
     if (r->observer != NULL && r->observer->validation != NULL) {
         PB_TRY(r->observer->validation(r->observer->context, r->cell, step, loss));
@@ -84,7 +79,22 @@ static void on_ended(void *context, pb_status status)
         r->lost = running_fail(r, status);
         return;
     }
+    r->stage = STAGE_TRAINED;
+    running_close_checkpoint(r); /* it was read to its end */
     r->lost = running_phase(r, NULL);
+    if (r->lost == PB_OK && r->has_file) {
+        r->lost = running_save(r, NULL); /* the older one stands at another step than the others' */
+    }
+}
+
+static bool save_is_due(void *context)
+{
+    return running_save_due(context);
+}
+
+static pb_status on_save(void *context, struct pb_train_state *state)
+{
+    return running_save(context, state);
 }
 
 pb_train_observer running_observer(running *r)
@@ -93,13 +103,15 @@ pb_train_observer running_observer(running *r)
                                .step       = on_step,
                                .validating = on_validating,
                                .validation = on_validation,
-                               .stop       = wants_stop,
+                               .stop       = running_wants_stop,
+                               .due        = save_is_due,
+                               .save       = on_save,
                                .ended      = on_ended};
 }
 
 pb_train_data running_data(running *r)
 {
-    r->record->flops_train = 0.0;
+    r->record->flops_train = r->resume != NULL ? r->record->flops_train : 0.0;
     return (pb_train_data){
         .train            = r->rows + r->validation_count,
         .train_count      = r->train_count,

@@ -460,6 +460,7 @@ const pb_method_ops method_adalora = {
     .penalty              = penalty,
     .check_steps          = adalora_check_steps,
     .after_step           = adalora_after_step,
+    .archive              = adalora_archive,
     .acts                 = acts_low_rank,
     .low_rank             = at,
     .drops                = drops,

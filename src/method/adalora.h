@@ -34,3 +34,5 @@ int64_t adalora_rank(const pb_method *m, const pb_site *site);
 pb_status adalora_check_steps(pb_method *m, int64_t steps) PB_MUST_USE;
 /* The slot: updates the importance, and allocates where the schedule says so. */
 pb_status adalora_after_step(pb_method *m, int64_t step, int64_t steps) PB_MUST_USE;
+/* The slot: the averages, and the rows left out. */
+pb_status adalora_archive(pb_method *m, pb_archive *archive) PB_MUST_USE;

@@ -43,13 +43,13 @@ static int64_t row_count(const pb_method *m)
 }
 
 /* All memory of the schedule, so that later steps allocate nothing. */
-static pb_status provide(pb_method *m)
+static pb_status provide(pb_method *m, bool averages)
 {
     adalora_state *state = m->state;
     if (state->out == NULL) {
         PB_TRY(PB_ALLOC(state->out, row_count(m)));
     }
-    if (state->sensitivity == NULL) {
+    if (averages && state->sensitivity == NULL) {
         PB_TRY(PB_ALLOC(state->room, 2 * m->parameters));
         PB_TRY(PB_ALLOC(state->uncertainty, m->parameters));
         PB_TRY(PB_ALLOC(state->sensitivity, m->parameters));
@@ -65,7 +65,7 @@ static pb_status update_importance(pb_method *m)
     int64_t n                = m->parameters;
     float b1 = (float)o->beta1, rest1 = (float)(1.0 - o->beta1);
     float b2 = (float)o->beta2, rest2 = (float)(1.0 - o->beta2);
-    PB_TRY(provide(m));
+    PB_TRY(provide(m, true));
     float *values       = state->room;
     float *grads        = state->room + n;
     pb_tensor to_values = pb_tensor_1d(values, PB_DTYPE_F32, n);
@@ -159,6 +159,30 @@ static pb_status allocate(pb_method *m, double share)
     qsort(sorted, (size_t)rows, sizeof *sorted, by_value);
     state->cut = true;
     return leave_out(m, scores, sorted[dropped - 1]);
+}
+
+pb_status adalora_archive(pb_method *m, pb_archive *archive)
+{
+    adalora_state *state = m->state;
+    size_t bytes         = (size_t)m->parameters * sizeof(float);
+    bool begun           = state->out != NULL;
+    bool averages        = state->sensitivity != NULL;
+    PB_TRY(pb_archive_bytes(archive, &begun, sizeof begun));
+    if (!begun) {
+        return PB_OK;
+    }
+    PB_TRY(pb_archive_bytes(archive, &averages, sizeof averages));
+    PB_TRY(pb_archive_bytes(archive, &state->total, sizeof state->total));
+    PB_TRY(pb_archive_bytes(archive, &state->cut, sizeof state->cut));
+    if (pb_archive_reads(archive)) {
+        PB_TRY(provide(m, averages));
+    }
+    PB_TRY(pb_archive_bytes(archive, state->out, (size_t)row_count(m) * sizeof *state->out));
+    if (averages) {
+        PB_TRY(pb_archive_bytes(archive, state->sensitivity, bytes));
+        PB_TRY(pb_archive_bytes(archive, state->uncertainty, bytes));
+    }
+    return PB_OK;
 }
 
 pb_status adalora_after_step(pb_method *m, int64_t step, int64_t steps)

@@ -271,6 +271,13 @@ pb_status pb_method_attach(pb_method *m, const pb_weights *weights)
     return pb_method_values_changed(m);
 }
 
+pb_status pb_method_archive(pb_method *m, pb_archive *archive)
+{
+    PB_TRY(pb_archive_tensor(archive, m->backend, &m->values));
+    PB_TRY(m->ops->archive != NULL ? m->ops->archive(m, archive) : PB_OK);
+    return pb_archive_reads(archive) ? pb_method_values_changed(m) : PB_OK;
+}
+
 pb_status pb_method_penalty(pb_method *m, bool gradient, double *value)
 {
     *value = 0.0;

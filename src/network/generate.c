@@ -297,6 +297,10 @@ static pb_status generate_batch(pb_network *net, const pb_sample *prompts, int64
     PB_TRY_GOTO(status, reserve_steps(&g), done);
     PB_TRY_GOTO(status, run_prompt(&g), done);
     while (g.count > 0) {
+        if (options->stop != NULL && options->stop(options->context)) {
+            status = PB_FAIL(PB_STOPPED, "stopped between two tokens");
+            goto done;
+        }
         PB_TRY_GOTO(status, run_step(&g), done);
     }
 done:

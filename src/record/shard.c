@@ -60,22 +60,29 @@ static pb_status append_name(const pb_record_key *key, pb_string *out)
     PB_TRY(append_cell(key, out));
     PB_TRY(pb_string_puts(out, "__"));
     PB_TRY(pb_results_escape(shown, out)); /* a plan may have been edited */
-    return pb_string_puts(out, ".h5");
+    return PB_OK;
 }
 
-pb_status pb_shard_path(const char *directory, const pb_record_key *key, char **out)
+pb_status pb_cell_file_path(const char *directory, const char *folder, const pb_record_key *key,
+                            const char *suffix, char **out)
 {
     pb_string path = {0};
     pb_status status;
 
-    PB_TRY_GOTO(status, pb_string_printf(&path, "%s/shards/", directory), err_path);
+    PB_TRY_GOTO(status, pb_string_printf(&path, "%s/%s/", directory, folder), err_path);
     PB_TRY_GOTO(status, append_name(key, &path), err_path);
+    PB_TRY_GOTO(status, pb_string_puts(&path, suffix), err_path);
     *out = path.data;
     return PB_OK;
 
 err_path:
     pb_string_clear(&path);
     return status;
+}
+
+pb_status pb_shard_path(const char *directory, const pb_record_key *key, char **out)
+{
+    return pb_cell_file_path(directory, "shards", key, ".h5", out);
 }
 
 static int compare_names(const void *a, const void *b)
@@ -100,6 +107,7 @@ pb_status pb_shard_count_others(const char *directory, const pb_plan *plan, int6
     for (int64_t i = 0; all > 0 && i < plan->count; i++) {
         pb_string_clear(&name);
         PB_TRY_GOTO(status, append_name(&plan->cells[i], &name), out);
+        PB_TRY_GOTO(status, pb_string_puts(&name, ".h5"), out);
         others -= bsearch(&name.data, names, all, sizeof *names, compare_names) != NULL;
     }
     *count = others;

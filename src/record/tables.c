@@ -41,6 +41,8 @@ const record_field record_numbers[] = {
     NUMBER_F64(seconds_validation, "s", "wall time of validation", false),
     NUMBER_F64(seconds_test, "s", "wall time of the evaluation on the test rows", false),
     NUMBER_F64(seconds_total, "s", "wall time of the cell", false),
+    NUMBER_I64(segments, "1", "runs that worked on the cell", false),
+    NUMBER_F64(seconds_lost, "s", "wall time of the work that stops cut off", false),
     NUMBER_F64(tokens_per_second, "token/s", "real training tokens per second of training", false),
     NUMBER_I64(train_tokens, "token", "real tokens trained on, all steps", true),
     NUMBER_I64(label_tokens, "token", "label tokens trained on, all steps", true),

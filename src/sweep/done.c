@@ -67,7 +67,10 @@ static pb_status find_shards(const pb_sweep *s, folder *f, char (*checksums)[PB_
         if (state == PB_SHARD_DAMAGED) {
             PB_TRY(set_aside(f, key, damage));
         }
-        failed[f->numbers[i]]  = state == PB_SHARD_FAILED && !s->options.retry_failed && !fresh;
+        failed[f->numbers[i]] = state == PB_SHARD_FAILED && !s->options.retry_failed && !fresh;
+        if (fresh) {
+            PB_TRY(pb_cell_remove_checkpoint(f->path, s->cells.items[f->numbers[i]].cell));
+        }
         f->done[f->numbers[i]] = failed[f->numbers[i]] || (state == PB_SHARD_DONE && !fresh);
     }
     search_complete(s, f);

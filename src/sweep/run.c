@@ -260,6 +260,7 @@ static pb_status open_folder(job *j)
     double end                     = run->time_limit_seconds - run->time_reserve_seconds;
     PB_TRY(folder_open(s, &j->folder));
     PB_TRY(open_adapters(s, &j->folder));
+    PB_TRY(pb_cell_env_set_checkpoints(s->env, j->folder.path, run->checkpoint_seconds));
     j->teller = (running_teller){.directory = j->folder.path, .rank = pb_comm_rank(s->comm)};
     if (pb_comm_rank(s->comm) == 0) {
         running_begin(&j->teller);

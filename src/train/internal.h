@@ -14,7 +14,8 @@ typedef struct member_step {
     bool takes_part;
 } member_step;
 
-typedef struct member {
+/* The state of one network, which is what can be saved. */
+typedef struct pb_train_state {
     pb_network *net;
     pb_backend *backend;
     pb_method *method;
@@ -25,6 +26,7 @@ typedef struct member {
     uint64_t seed;
     int64_t steps;
     bool running;
+    int64_t concluded, judged;     /* steps whose validation, and whose rung, are over */
     double validated;              /* the last validation loss */
     pb_tensor first, second, best; /* [parameters]: Adam's moments, values of the best step */
     pb_tensor numbers;             /* F64 [PB_NUMBERS], backend memory, the run's */
@@ -40,6 +42,34 @@ typedef struct member {
     int64_t next;                 /* position in `order` */
     int64_t first_row;            /* of the step, in train */
 } member;
+
+/* A step whose numbers may not have arrived. */
+typedef struct posted_step {
+    double begin;   /* seconds on the clock */
+    double flops;   /* of its products */
+    int64_t packed; /* rows of its passes */
+    bool received;
+} posted_step;
+
+typedef struct run {
+    pb_backend *backend;
+    member *members; /* [count] */
+    int64_t count;
+    bool alone;                    /* the failure of the only member is that of the run */
+    pb_gang *gang;                 /* NULL: alone */
+    const pb_train_search *search; /* NULL: all train to the end */
+    pb_gang_part *parts;           /* [count] of a pass */
+    pb_tensor numbers;             /* F64 [count · PB_NUMBERS], backend memory */
+    double *values;                /* [count · PB_NUMBERS] of the step received last */
+    int64_t begun, taken;          /* steps */
+    double completed;              /* when the last taken step was, seconds on the clock */
+    posted_step posted[PB_SLOTS];  /* by step % PB_SLOTS */
+} run;
+
+/* ---------------------------------------------------------------- train.c */
+
+/* `backend`, `members`, `count`, `alone`, `gang`, `search`, `parts` and `values` are set. */
+pb_status run_all(run *r, const pb_train_member *members) PB_MUST_USE;
 
 /* ---------------------------------------------------------------- member.c */
 
@@ -65,6 +95,8 @@ pb_status member_receive(member *t, int64_t number, const double *numbers) PB_MU
 pb_status member_report(member *t, int64_t number) PB_MUST_USE;
 bool member_validates_after(const member *t, int64_t number);
 pb_status member_validate(member *t, int64_t number) PB_MUST_USE;
+/* Writes or reads the member as of a step all of whose numbers were taken. */
+pb_status member_archive(member *t, pb_archive *archive) PB_MUST_USE;
 /* Puts the best values back. */
 pb_status member_finish(member *t) PB_MUST_USE;
 

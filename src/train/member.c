@@ -79,8 +79,31 @@ pb_status member_open(member *t, const pb_train_member *of, const pb_tensor *num
     PB_TRY(pb_backend_vector(t->backend, PB_DTYPE_F32, n, &t->first));
     PB_TRY(pb_backend_vector(t->backend, PB_DTYPE_F32, n, &t->second));
     PB_TRY(list_tensors(t));
-    return t->options->restore_best ? pb_backend_vector(t->backend, PB_DTYPE_F32, n, &t->best)
-                                    : PB_OK;
+    PB_TRY(t->options->restore_best ? pb_backend_vector(t->backend, PB_DTYPE_F32, n, &t->best)
+                                    : PB_OK);
+    return of->resume != NULL ? member_archive(t, of->resume) : PB_OK;
+}
+
+pb_status member_archive(member *t, pb_archive *archive)
+{
+    PB_TRY(pb_archive_bytes(archive, t->result, sizeof *t->result));
+    PB_TRY(pb_archive_bytes(archive, &t->concluded, sizeof t->concluded));
+    PB_TRY(pb_archive_bytes(archive, &t->judged, sizeof t->judged));
+    PB_TRY(pb_archive_bytes(archive, &t->validated, sizeof t->validated));
+    PB_TRY(pb_archive_tensor(archive, t->backend, &t->first));
+    PB_TRY(pb_archive_tensor(archive, t->backend, &t->second));
+    PB_TRY(pb_archive_tensor(archive, t->backend, &t->best));
+    return pb_method_archive(t->method, archive);
+}
+
+pb_status pb_train_archive(struct pb_train_state *state, pb_archive *archive)
+{
+    return member_archive(state, archive);
+}
+
+int64_t pb_train_state_step(const struct pb_train_state *state)
+{
+    return state->result->steps;
 }
 
 void member_close(member *t)
@@ -269,7 +292,7 @@ bool member_validates_after(const member *t, int64_t number)
 
 pb_status member_validate(member *t, int64_t step)
 {
-    if (t->data->validation_count == 0) {
+    if (t->data->validation_count == 0 || (step > 0 && t->concluded == step)) {
         return PB_OK;
     }
     if (t->observer->validating != NULL) {
@@ -284,6 +307,7 @@ pb_status member_validate(member *t, int64_t step)
     PB_TRY(pb_method_penalty(t->method, false, &penalty));
     loss += penalty;
     t->validated   = loss;
+    t->concluded   = step;
     double seconds = pb_clock_seconds() - begin;
     t->result->seconds_validation += seconds;
     if (t->observer->validation != NULL) {

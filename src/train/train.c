@@ -13,29 +13,7 @@
 #include "pb/usage.h"
 
 #include <inttypes.h>
-
-/* A step whose numbers may not have arrived. */
-typedef struct posted_step {
-    double begin;   /* seconds on the clock */
-    double flops;   /* of its products */
-    int64_t packed; /* rows of its passes */
-    bool received;
-} posted_step;
-
-typedef struct run {
-    pb_backend *backend;
-    member *members; /* [count] */
-    int64_t count;
-    bool alone;                    /* the failure of the only member is that of the run */
-    pb_gang *gang;                 /* NULL: alone */
-    const pb_train_search *search; /* NULL: all train to the end */
-    pb_gang_part *parts;           /* [count] of a pass */
-    pb_tensor numbers;             /* F64 [count · PB_NUMBERS], backend memory */
-    double *values;                /* [count · PB_NUMBERS] of the step received last */
-    int64_t begun, taken;          /* steps */
-    double completed;              /* when the last taken step was, seconds on the clock */
-    posted_step posted[PB_SLOTS];  /* by step % PB_SLOTS */
-} run;
+#include <stdio.h>
 
 static posted_step *step_at(run *r, int64_t number)
 {
@@ -45,8 +23,11 @@ static posted_step *step_at(run *r, int64_t number)
 /* The end of a member, by its status; PB_OK when the others continue. */
 static pb_status end_member(run *r, member *t, pb_status status)
 {
+    if (status == PB_STOPPED) {
+        return PB_FRAME(status); /* it goes on some day */
+    }
     t->running = false;
-    if (status == PB_STOPPED || (r->alone && status != PB_OK)) {
+    if (r->alone && status != PB_OK) {
         return PB_FRAME(status);
     }
     if (!r->alone && t->observer->ended != NULL) {
@@ -115,10 +96,38 @@ static int64_t accumulate_of(const run *r)
     return r->members[0].options->accumulate;
 }
 
+static int64_t most_steps(const run *r)
+{
+    int64_t most = 0;
+    for (int64_t i = 0; i < r->count; i++) {
+        const member *t = &r->members[i];
+        most            = t->running && t->steps > most ? t->steps : most;
+    }
+    return most;
+}
+
+static bool stop_wanted(const run *r)
+{
+    for (int64_t i = 0; i < r->count; i++) {
+        if (r->members[i].running && wants_stop(r->members[i].observer)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static pb_status check_stop(const run *r, int64_t step)
+{
+    return stop_wanted(r) ? PB_FAIL(PB_STOPPED, "stopped before step %" PRId64 " of %" PRId64, step,
+                                    most_steps(r))
+                          : PB_OK;
+}
+
 static pb_status run_passes(run *r, int64_t step)
 {
     for (int64_t part = 0; part < accumulate_of(r); part++) {
         int64_t count = 0;
+        PB_TRY(check_stop(r, step));
         PB_TRY(collect(r, step, part, &count));
         PB_TRY(pass(r, count, (uint64_t)((step - 1) * accumulate_of(r) + part)));
     }
@@ -297,11 +306,21 @@ static pb_status conclude_step(run *r, int64_t number)
     return PB_OK;
 }
 
+static bool was_judged(const run *r, int64_t number)
+{
+    for (int64_t i = 0; i < r->count; i++) {
+        if (r->members[i].running) {
+            return r->members[i].judged == number;
+        }
+    }
+    return true;
+}
+
 /* Ends the members that do not go on. */
 static pb_status conclude_rung(run *r, int64_t number, int64_t steps)
 {
     int64_t rung = r->search != NULL && number < steps ? search_rung(r->search, number, steps) : 0;
-    if (rung == 0) {
+    if (rung == 0 || was_judged(r, number)) {
         return PB_OK;
     }
     PB_TRY(take_steps(r, 0));
@@ -314,6 +333,7 @@ static pb_status conclude_rung(run *r, int64_t number, int64_t steps)
     search_judge(r->members, r->count, r->search, rung);
     for (int64_t i = 0; i < r->count; i++) {
         member *t = &r->members[i];
+        t->judged = number;
         if (t->running && t->result->rung > 0) {
             PB_TRY(end_member(r, t, PB_OK));
         }
@@ -331,39 +351,60 @@ static bool any_running(const run *r)
     return false;
 }
 
-static int64_t most_steps(const run *r)
+/* What follows a step; over for those that were saved after it. */
+static pb_status conclude(run *r, int64_t number, int64_t most)
 {
-    int64_t most = 0;
-    for (int64_t i = 0; i < r->count; i++) {
-        const member *t = &r->members[i];
-        most            = t->running && t->steps > most ? t->steps : most;
-    }
-    return most;
+    PB_TRY(conclude_step(r, number));
+    return conclude_rung(r, number, most);
 }
 
-static bool stop_wanted(const run *r)
+static bool save_due(const run *r)
 {
     for (int64_t i = 0; i < r->count; i++) {
-        if (r->members[i].running && wants_stop(r->members[i].observer)) {
+        const pb_train_observer *o = r->members[i].observer;
+        if (r->members[i].running && o->due != NULL && o->due(o->context)) {
             return true;
         }
     }
     return false;
 }
 
+/* All that still run, as of the last whole step. */
+static pb_status save(run *r)
+{
+    PB_TRY(take_steps(r, 0));
+    for (int64_t i = 0; i < r->count; i++) {
+        member *t = &r->members[i];
+        if (t->running && t->observer->save != NULL) {
+            PB_TRY(t->observer->save(t->observer->context, t));
+        }
+    }
+    return PB_OK;
+}
+
 static pb_status loop(run *r)
 {
     int64_t most = most_steps(r);
-    for (int64_t step = 1; step <= most && any_running(r); step++) {
-        if (stop_wanted(r)) {
-            PB_TRY(take_steps(r, 0));
-            return PB_FAIL(PB_STOPPED, "stopped before step %" PRId64 " of %" PRId64, step, most);
-        }
+    PB_TRY(r->begun > 0 ? conclude(r, r->begun, most) : PB_OK);
+    for (int64_t step = r->begun + 1; step <= most && any_running(r); step++) {
         PB_TRY(one_step(r, step));
-        PB_TRY(conclude_step(r, step));
-        PB_TRY(conclude_rung(r, step, most));
+        PB_TRY(conclude(r, step, most));
+        PB_TRY(any_running(r) && save_due(r) ? save(r) : PB_OK);
     }
     return PB_OK;
+}
+
+/* A step that was stopped in its passes has changed no value. */
+static pb_status loop_and_save(run *r)
+{
+    char message[160];
+    pb_status status = loop(r);
+    if (status != PB_STOPPED) {
+        return PB_FRAME(status);
+    }
+    (void)snprintf(message, sizeof message, "%s", pb_error_message());
+    PB_TRY(save(r));
+    return PB_FAIL(PB_STOPPED, "%s", message);
 }
 
 /* ---------------------------------------------------------------- the run */
@@ -437,7 +478,20 @@ static pb_status open_members(run *r, const pb_train_member *members)
     return PB_OK;
 }
 
-static pb_status run_all(run *r, const pb_train_member *members)
+/* The rows of the steps that were saved are passed over. */
+static pb_status go_to(run *r)
+{
+    for (int64_t i = 0; i < r->count; i++) {
+        member *t = &r->members[i];
+        for (int64_t step = 1; t->running && step <= t->result->steps; step++) {
+            PB_TRY(settle(r, t, member_next_rows(t)));
+            r->begun = r->taken = t->result->steps;
+        }
+    }
+    return PB_OK;
+}
+
+pb_status run_all(run *r, const pb_train_member *members)
 {
     PB_TRY(pb_backend_vector(r->backend, PB_DTYPE_F64, r->count * PB_NUMBERS, &r->numbers));
     PB_TRY(open_members(r, members));
@@ -446,91 +500,6 @@ static pb_status run_all(run *r, const pb_train_member *members)
     PB_TRY(finish_empty(r));
     PB_TRY(reserve_steps(r));
     PB_TRY(reserve_posts(r));
-    return loop(r);
-}
-
-static void close_run(run *r)
-{
-    for (int64_t i = 0; i < r->count; i++) {
-        member_close(&r->members[i]);
-    }
-    pb_backend_free(r->backend, r->numbers.data);
-}
-
-pb_status pb_train_run(pb_network *net, pb_method *method, const pb_train_options *options,
-                       uint64_t seed, const pb_train_data *data, const pb_train_observer *observer,
-                       pb_train_result *result)
-{
-    const pb_train_member of = {.net      = net,
-                                .method   = method,
-                                .options  = options,
-                                .seed     = seed,
-                                .data     = data,
-                                .observer = observer,
-                                .result   = result};
-    double values[PB_NUMBERS];
-    pb_gang_part part = {0};
-    member one        = {.backend = pb_network_backend(net)};
-    run r             = {.backend = pb_network_backend(net),
-                         .members = &one,
-                         .count   = 1,
-                         .alone   = true,
-                         .parts   = &part,
-                         .values  = values};
-    pb_status status  = run_all(&r, &of);
-    close_run(&r);
-    return status;
-}
-
-static pb_status check_gang(const pb_train_member *members, int64_t count)
-{
-    for (int64_t i = 1; i < count; i++) {
-        if (members[i].options->accumulate != members[0].options->accumulate) {
-            return PB_FAIL(PB_ERR_ARGUMENT,
-                           "members of a gang take the same number of passes in a step, not "
-                           "%" PRId64 " and %" PRId64,
-                           members[0].options->accumulate, members[i].options->accumulate);
-        }
-    }
-    return count > 0 ? PB_OK : PB_FAIL(PB_ERR_ARGUMENT, "a gang has no members");
-}
-
-static pb_status open_gang(run *r, const pb_train_member *members)
-{
-    pb_network **nets = NULL;
-    PB_TRY(PB_ALLOC(r->members, r->count));
-    PB_TRY(PB_ALLOC(r->parts, r->count));
-    PB_TRY(PB_ALLOC(r->values, r->count * PB_NUMBERS));
-    PB_TRY(PB_ALLOC(nets, r->count));
-    for (int64_t i = 0; i < r->count; i++) {
-        nets[i]               = members[i].net;
-        r->members[i].backend = r->backend;
-    }
-    pb_status status = pb_gang_create(nets, r->count, &r->gang);
-    pb_memory_free(nets);
-    return status;
-}
-
-pb_status pb_train_gang(const pb_train_member *members, int64_t count)
-{
-    return pb_train_gang_search(members, count, NULL);
-}
-
-pb_status pb_train_gang_search(const pb_train_member *members, int64_t count,
-                               const pb_train_search *search)
-{
-    PB_TRY(check_gang(members, count));
-    run r = {.backend = pb_network_backend(members[0].net), .count = count, .search = search};
-    pb_status status;
-    PB_TRY_GOTO(status, open_gang(&r, members), done);
-    PB_TRY_GOTO(status, run_all(&r, members), done);
-done:
-    if (r.members != NULL) {
-        close_run(&r);
-    }
-    pb_gang_destroy(r.gang);
-    pb_memory_free(r.members);
-    pb_memory_free(r.parts);
-    pb_memory_free(r.values);
-    return status;
+    PB_TRY(go_to(r));
+    return loop_and_save(r);
 }

@@ -3,10 +3,12 @@
  * the end nor the failure of one changes another. */
 #include "train_fixture.h"
 
+#include "pb/file.h"
 #include "pb/memory.h"
 
 #include <math.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,7 +36,9 @@ typedef struct gang_run {
     pb_status ended; /* how, and how often */
     int endings;
     char message[256];
-    float *values; /* [parameters] in the end */
+    int64_t asked, stop_at; /* 0: never */
+    const char *path;       /* of its archive */
+    float *values;          /* [parameters] in the end */
     int64_t parameters;
 } gang_run;
 
@@ -43,11 +47,15 @@ typedef struct gang {
     pb_train_member of[MEMBERS];
 } gang;
 
+static gang_run *run_of(void *log)
+{
+    return (gang_run *)(void *)((char *)log - offsetof(gang_run, log));
+}
+
 static void on_ended(void *context, pb_status status)
 {
-    train_log *log = context;
-    gang_run *r    = (gang_run *)(void *)((char *)log - offsetof(gang_run, log));
-    r->ended       = status;
+    gang_run *r = run_of(context);
+    r->ended    = status;
     r->endings++;
     if (status != PB_OK) {
         strncpy(r->message, pb_error_message(), sizeof r->message - 1);
@@ -171,6 +179,112 @@ static void every_member_has_the_run_that_it_has_alone(void **state)
         free_gang(&together);
         free_gang(&apart);
     }
+}
+
+static bool stops_once(void *context)
+{
+    gang_run *r = run_of(context);
+    return ++r->asked == r->stop_at;
+}
+
+static pb_status on_save(void *context, struct pb_train_state *state)
+{
+    pb_archive *a = NULL;
+    PB_TRY(pb_archive_create(run_of(context)->path, "member", &a));
+    return pb_archive_close(a, pb_train_archive(state, a));
+}
+
+/* One alone is not in a gang. */
+static pb_status run_first(const pb_train_member *of, int64_t count, int64_t size)
+{
+    return count == 0 ? PB_OK : size == 1 ? pb_train_alone(of) : pb_train_gang(of, count);
+}
+
+/* Goes on with those that had not ended; their curves continue. */
+static void resume(const gang *stopped, gang *later, int64_t size)
+{
+    pb_train_member of[MEMBERS];
+    int64_t count = 0;
+    for (int i = 0; i < size; i++) {
+        gang_run *r = &later->members[i];
+        if (stopped->members[i].endings > 0) {
+            continue;
+        }
+        r->log    = stopped->members[i].log;
+        of[count] = later->of[i];
+        assert_ok(pb_archive_open(stopped->members[i].path, "member", &of[count].resume));
+        count++;
+    }
+    assert_ok(run_first(of, count, size));
+    for (int64_t i = 0; i < count; i++) {
+        assert_ok(pb_archive_close(of[i].resume, PB_OK));
+    }
+}
+
+/* The values that are best are not the last ones, so those of a checkpoint count. */
+static void open_gang_that_gets_worse(gang *g)
+{
+    open_gang(g);
+    g->members[0].options.learning_rate = 3.0;
+}
+
+/* False when the run ended before it asked so often. */
+static bool stopped_at(int64_t ask, int64_t size, const gang *whole, char (*paths)[220])
+{
+    gang first, later;
+    open_gang_that_gets_worse(&first);
+    for (int i = 0; i < MEMBERS; i++) {
+        first.members[i].path          = paths[i];
+        first.members[i].observer.stop = stops_once;
+        first.members[i].observer.save = on_save;
+    }
+    first.members[0].stop_at = ask;
+    pb_status status         = run_first(first.of, size, size);
+    close_gang(&first);
+    bool stopped = status == PB_STOPPED;
+    if (stopped) {
+        open_gang_that_gets_worse(&later);
+        resume(&first, &later, size);
+        close_gang(&later);
+        for (int i = 0; i < size; i++) {
+            const gang *end = first.members[i].endings > 0 ? &first : &later;
+            assert_same_run(&end->members[i], &whole->members[i]);
+        }
+        free_gang(&later);
+    } else {
+        assert_ok(status);
+    }
+    free_gang(&first);
+    return stopped;
+}
+
+/* Requests come before every pass and in validations. */
+static void a_run_that_was_stopped_goes_on_to_the_same_end(void **state)
+{
+    (void)state;
+    char *made = NULL;
+    char folder[200];
+    char paths[MEMBERS][220];
+    assert_ok(pb_temporary_make("peftbench", &made));
+    snprintf(folder, sizeof folder, "%s", made);
+    pb_memory_free(made); /* a fixture wants all bytes back */
+    for (int i = 0; i < MEMBERS; i++) {
+        snprintf(paths[i], sizeof paths[i], "%s/%d", folder, i);
+    }
+    gang whole;
+    open_gang_that_gets_worse(&whole);
+    assert_ok(pb_train_gang(whole.of, MEMBERS));
+    close_gang(&whole);
+    assert_int_equal(whole.members[0].result.best_step, 3);
+    for (int64_t size = 1; size <= MEMBERS; size += MEMBERS - 1) {
+        int64_t asks = 0;
+        while (stopped_at(asks + 1, size, &whole, paths)) {
+            asks++;
+        }
+        assert_int_equal(asks, 14); /* six steps of two passes, two validations of a row */
+    }
+    free_gang(&whole);
+    pb_temporary_remove(folder);
 }
 
 static void steps_of_a_gang_allocate_nothing(void **state)
@@ -400,6 +514,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_member_has_the_run_that_it_has_alone),
+        cmocka_unit_test(a_run_that_was_stopped_goes_on_to_the_same_end),
         cmocka_unit_test(steps_of_a_gang_allocate_nothing),
         cmocka_unit_test(time_and_work_of_a_step_are_shared_by_rows),
         cmocka_unit_test(a_member_that_fails_leaves_the_others_alone),
