@@ -43,8 +43,34 @@ static double heat_of(const char *text)
     return value < 0 ? 0 : value > 1 ? 1 : value;
 }
 
-static pb_status put_cell(const document_block *block, int64_t at, pb_string *out)
+/* Why a cell of the scores has none: the cause of its first cell that failed. */
+static const char *why(const page *p, const pb_table *table, int64_t at)
 {
+    const char *dataset = table->cells[at - at % table->columns];
+    const char *method  = table->cells[at % table->columns];
+
+    for (int64_t i = 0; i < p->results->count; i++) {
+        const pb_record *r = &p->results->records[i];
+        const char *cause  = r->status != PB_OK ? r->message : r->reason;
+        if ((r->status != PB_OK || !r->valid) && cause != NULL &&
+            strcmp(r->key.dataset, dataset) == 0 && strcmp(r->key.method, method) == 0 &&
+            strcmp(r->key.model, p->results->models[p->model]) == 0) {
+            return cause;
+        }
+    }
+    return "see the list of failed and missing cells";
+}
+
+static pb_status put_link(const page *p, const pb_table *table, int64_t at)
+{
+    PB_TRY(pb_string_puts(p->out, "<a href=\"#incomplete\" title=\""));
+    PB_TRY(markup_put(p->out, why(p, table, at)));
+    return pb_string_puts(p->out, "\">");
+}
+
+static pb_status put_cell(const page *p, const document_block *block, int64_t at)
+{
+    pb_string *out        = p->out;
     const pb_table *table = &block->table;
     bool name             = at % table->columns < table->left;
     bool bad              = table->marks[at] == PB_TABLE_BAD;
@@ -58,7 +84,7 @@ static pb_status put_cell(const document_block *block, int64_t at, pb_string *ou
     PB_TRY(is_score && !bad
                ? pb_string_printf(out, " style=\"--v:%.3f\">", heat_of(table->cells[at]))
                : pb_string_puts(out, ">"));
-    PB_TRY(pb_string_puts(out, best ? "<strong>" : bad ? "<a href=\"#incomplete\">" : ""));
+    PB_TRY(bad ? put_link(p, table, at) : pb_string_puts(out, best ? "<strong>" : ""));
     PB_TRY(markup_put(out, table->cells[at]));
     PB_TRY(pb_string_puts(out, best ? "</strong>" : bad ? "</a>" : ""));
     return pb_string_printf(out, "</%s>", tag);
@@ -102,8 +128,9 @@ static pb_status put_breakable(pb_string *out, const char *text)
     return status;
 }
 
-static pb_status put_table(const document_block *block, pb_string *out)
+static pb_status put_table(const page *p, const document_block *block)
 {
+    pb_string *out        = p->out;
     const pb_table *table = &block->table;
     int64_t columns       = table->columns;
 
@@ -121,7 +148,7 @@ static pb_status put_table(const document_block *block, pb_string *out)
     for (int64_t row = columns; row + columns <= table->count; row += columns) {
         PB_TRY(pb_string_puts(out, "<tr>"));
         for (int64_t c = 0; c < columns; c++) {
-            PB_TRY(put_cell(block, row + c, out));
+            PB_TRY(put_cell(p, block, row + c));
         }
         PB_TRY(pb_string_puts(out, "</tr>\n"));
     }
@@ -233,7 +260,7 @@ static pb_status put_block(page *p, const document_block *block)
     PB_TRY(put_element(p->out, "h3", title_of(block)));
     PB_TRY(put_element(p->out, "p class=\"note\"", block->text));
     if (block->table.count > 0) {
-        PB_TRY(put_table(block, p->out));
+        PB_TRY(put_table(p, block));
     }
     PB_TRY(put_remarks(block, p->out));
     return strcmp(block->name, "scores") == 0 ? put_figures(p) : PB_OK;

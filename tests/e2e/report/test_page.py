@@ -102,6 +102,15 @@ class Pages(Made):
             for missing in data["missing"]:
                 self.assertIn(f"missing: {missing['model']}/{missing['dataset']}/{missing['method']}/{missing['seed']}", text)
 
+    def test_a_score_that_failed_says_why(self):
+        for path, text, page in self.pages():
+            failed = json.loads(page.raw["script"][0])["failed"]
+            whole = {(s["model"], s["dataset"], s["method"]) for s in json.loads(page.raw["script"][0])["scores"] if s["seeds"] == 0}
+            titles = [own["title"] for tag, own in page.elements if tag == "a" and "title" in own]
+            for cell in failed:
+                if (cell["model"], cell["dataset"], cell["method"]) in whole:
+                    self.assertIn(cell["message"], titles)
+
     def test_betas_of_text_say_where_methods_swap(self):
         path = self.sweep(1, 2, 4, 1)
         costs = {c["method"]: c for c in json.loads(self.report(path, "json"))["pscp"]}
