@@ -102,7 +102,7 @@ typedef struct pb_cell_prediction {
      * and the weights in it; 0 on the CPU. On a device memory_gb is what the host needs. */
     double device_gb, device_weights_gb;
     double memory_gb;  /* 10^9 bytes: weights, four values per trainable parameter, activations of a
-                          batch of 128-token rows */
+                          batch of mean rows, and keys and values of a batch of the test */
     double weights_gb; /* of these, what cells of one model share */
     /* Training, validation and test. A token in training costs a forward pass of the adapted model,
      * the backward pass through the activations down to the lowest trained layer, and 2 FLOP per

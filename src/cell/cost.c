@@ -4,20 +4,28 @@
 
 #include <string.h>
 
-/* Tokens of a row of which the memory on the host is that of. */
-enum { MEMORY_TOKENS = 128 };
+/* Numbers in the keys and values of a batch of test rows and of all that they may generate. */
+static double cache_size(const pb_model_config *c, const cell_options *o, const pb_cell_split *test)
+{
+    double rows   = (double)(o->eval.batch < test->rows ? o->eval.batch : test->rows);
+    double tokens = test->prompt + cell_most_new_tokens(o);
+    bool cached   = o->eval.scoring == SCORING_GENERATION;
+    return cached ? 2.0 * rows * tokens * (double)(c->layers * c->kv_heads * c->head_dim) : 0.0;
+}
 
-/* Weights; value, gradient and two moments of every trainable parameter; activations that each
- * layer keeps of every row; and the chunk of the head. */
-static double modelled_bytes(const pb_model *model, const pb_method *method, const cell_options *o)
+/* Weights; value, gradient and two moments of every trainable parameter; the activations that each
+ * layer keeps of `rows` rows, whose memory the test does not give back, and what the test caches.
+ */
+static double modelled_bytes(const pb_model *model, const pb_method *method, const cell_options *o,
+                             double rows, const pb_cell_split *test)
 {
     const pb_model_config *c = pb_model_get_config(model);
-    double rows              = (double)o->train.batch * MEMORY_TOKENS;
     double kept = 2.0 * (double)c->width + 2.0 * (double)((c->heads + c->kv_heads) * c->head_dim) +
                   2.0 * (double)c->ff;
     double layers = (double)c->layers + 1.0; /* one more for buffers that all layers share */
     double floats = (double)(pb_model_parameters(model) + method->frozen_parameters) +
-                    4.0 * (double)method->parameters + rows * kept * layers;
+                    4.0 * (double)method->parameters + rows * kept * layers +
+                    cache_size(c, o, test);
     return floats * sizeof(float);
 }
 
@@ -31,15 +39,18 @@ static void put_memory(const pb_cell_env *env, const pb_method *m, const cell_op
     if (m->ops->baseline != NULL) {
         return; /* no model is run */
     }
-    out->memory_gb  = modelled_bytes(model, m, o) / 1e9;
+    double tokens   = batch * (rows->train.prompt + rows->train.answer);
+    out->memory_gb  = modelled_bytes(model, m, o, tokens, &rows->test) / 1e9;
     out->weights_gb = sizeof(float) * (double)pb_model_parameters(model) / 1e9;
     if (env->on_device) {
         out->memory_gb  = cell_device_host_bytes(model) / 1e9;
         out->weights_gb = out->memory_gb;
-        out->device_gb  = cell_device_bytes(model, m, env->setup.dtype,
-                                            batch * (rows->train.prompt + rows->train.answer),
-                                            batch * rows->train.answer) /
-                         1e9;
+        double cache    = cache_size(pb_model_get_config(model), o, &rows->test) *
+                       (double)pb_dtype_size(env->setup.dtype);
+        out->device_gb =
+            (cell_device_bytes(model, m, env->setup.dtype, tokens, batch * rows->train.answer) +
+             cache) /
+            1e9;
         out->device_weights_gb = cell_device_weights(model, env->setup.dtype) / 1e9;
     }
 }

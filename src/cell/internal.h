@@ -122,6 +122,8 @@ typedef struct cell_options {
  * validation; `bytes`: of the weights. */
 pb_work cell_work(const pb_method *m, const cell_options *o, const pb_cell_rows *rows, int64_t held,
                   double bytes);
+/* That a test row may generate. */
+double cell_most_new_tokens(const cell_options *o);
 /* Rows that were read, or guessed ones (NULL), after the cutoff. */
 pb_cell_rows cell_rows_of(const cell_options *o, const pb_cell_rows *rows);
 

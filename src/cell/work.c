@@ -8,7 +8,7 @@
  * label, and rows. */
 enum { GUESSED_TOKENS = 128, GUESSED_LABEL_TOKENS = 4, GUESSED_ROWS = 1000 };
 
-static double most_new_tokens(const cell_options *o)
+double cell_most_new_tokens(const cell_options *o)
 {
     return (double)(o->eval.max_new_tokens > 0 ? o->eval.max_new_tokens
                                                : o->dataset.max_new_tokens);
@@ -19,7 +19,7 @@ static pb_cell_split guess(const cell_options *o, int64_t limit)
     bool labels = o->dataset.labels.count > 0;
     return (pb_cell_split){.rows   = limit > 0 ? limit : GUESSED_ROWS,
                            .prompt = GUESSED_TOKENS,
-                           .answer = labels ? GUESSED_LABEL_TOKENS : most_new_tokens(o)};
+                           .answer = labels ? GUESSED_LABEL_TOKENS : cell_most_new_tokens(o)};
 }
 
 /* What the cutoff leaves, with answers of `most` tokens at most. */
@@ -38,7 +38,7 @@ pb_cell_rows cell_rows_of(const cell_options *o, const pb_cell_rows *rows)
                                   : (pb_cell_rows){.train = guess(o, o->data.train_rows),
                                                    .test  = guess(o, o->data.test_rows)};
     r.train        = cut(o, r.train, INFINITY);
-    r.test         = cut(o, r.test, most_new_tokens(o));
+    r.test         = cut(o, r.test, cell_most_new_tokens(o));
     return r;
 }
 

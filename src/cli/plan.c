@@ -212,9 +212,8 @@ const pb_command command_plan = {
     .usage =
         "GRID.cfg [--processes N] [--gflops N | --from FILE.h5] [--cells] [--width N] [--json]",
     .details =
-        "Needs config.json of every model, but not its weights, which `run` needs; "
-        "if there are weights, also their headers and the tokenizer. All "
-        "errors are listed at once.\n"
+        "Needs config.json of every model alone; where they are, the headers of its weights, the "
+        "tokenizer and the rows of data sets are read too. All errors are listed at once.\n"
         "TFLOPs of one forward pass of 512 tokens, 2 per multiply-accumulate:\n"
         "2·n·(sum of in·out over linear layers, head included) + "
         "4·n·k·head_dim·heads·layers, n = 512 + virtual rows, k = n + virtual "
@@ -232,7 +231,8 @@ const pb_command command_plan = {
         "tokenizer is there, else 4 bytes each. A data set without files is taken as its group "
         "dataset.typical states.\n"
         "On a device: memory GB is the host's, device GB the weights, five values per trained "
-        "parameter, and the passes over a batch of mean rows.\n"
+        "parameter, the passes over a batch of mean rows, and the keys and values of a test "
+        "batch.\n"
         "Exit code 2 when a configuration is wrong, 4 when some cells cannot run "
         "for other reasons; `run` begins with the same checks.\n",
     .options       = {options},

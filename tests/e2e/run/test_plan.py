@@ -252,6 +252,19 @@ class Fitted(case.Case):
         text = self.expect(program.run(["plan", grid, "--from", path, "--width", "400"]), 0).out
         self.assertRegex(text, r"(?m)^rate +fitted to 8 cells of .*tiny\.h5, whose seconds it misses by \d+ % \(root mean square\), ")
 
+    def test_work_is_about_what_a_run_counts(self):
+        rest = "train = { batch = 4; epochs = 2.0; };\ndata = { test_rows = 8; };\n"
+        grid = self.world.grid([self.world.model()], [self.world.dataset()], ["none", "lora", "ia3", "full", "prompt-tuning"], rest=rest)
+        self.run_grid(grid)
+        counted = {key[2]: float(cell["flops_train"]) for key, cell in self.cells().items()}
+        for cell in json.loads(self.expect(program.run(["plan", grid, "--json", "--gflops", "100"]), 0).out)["cells"]:
+            with self.subTest(cell["method"]):
+                if cell["method"] == "none":
+                    self.assertEqual((cell["work"]["train_flops"], counted["none"]), (0, 0))
+                else:
+                    ratio = cell["work"]["train_flops"] / counted[cell["method"]]
+                    self.assertTrue(0.8 < ratio < 1.25, ratio)
+
     def test_files_that_hold_no_times_are_refused(self):
         self.world.model()
         rest = 'train = { learning_rate = 1e3; weight_decay = 1e3; batch = 2; max_steps = 12; };\ndata = { test_rows = 4; };\n'
