@@ -47,7 +47,7 @@ class Help(case.Case):
         subprocess.run(["cmake", "--install", build, "--prefix", self.output], check=True, stdout=subprocess.DEVNULL)
         installed = os.path.join(self.output, "bin", "peftbench")
         grid = os.path.join(self.output, "share", "peftbench", "configs", "grid", "quick.cfg")
-        for arguments, text in ((["list", "models"], "demo"), (["plan", grid, "--gflops", "1"], "demo-pairs")):
+        for arguments, text in ((["list", "models"], "demo"), (["plan", grid, "--cells", "--gflops", "1"], "demo-pairs")):
             result = program.launch([installed, *arguments], program.environment(None, {"PB_CONFIGS": None}), cwd=self.folder)
             self.expect(program.finish(result), 0, text)
 
