@@ -4,6 +4,8 @@
 
 #include "pb/memory.h"
 
+#include <math.h>
+
 /* The members of a gang hold their memory at the same time, the weights once. */
 static pb_status count_gangs(const pb_sweep *s, pb_sweep_forecast *f)
 {
@@ -37,13 +39,18 @@ done:
     return status;
 }
 
+double forecast_cost(const pb_cell_prediction *prediction)
+{
+    return fmax(prediction->seconds, 1e-3);
+}
+
 /* The order of a run, which foresees the same. */
 static pb_status order(pb_sweep *s, pb_sweep_forecast *f)
 {
     pb_sweep_foreseen *ordered = NULL;
     PB_TRY(PB_ALLOC(ordered, f->count));
     for (int64_t i = 0; i < f->count; i++) {
-        s->cells.items[i].cost = f->cells[i].seconds;
+        s->cells.items[i].cost = forecast_cost(&f->cells[i].prediction);
     }
     pb_grid_order(&s->cells);
     for (int64_t i = 0; i < f->count; i++) {

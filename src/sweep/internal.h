@@ -49,6 +49,12 @@ pb_status check_models(const pb_sweep *s, pb_sweep_forecast *f) PB_MUST_USE;
  * on are warnings, as long as at least one cell can run. */
 pb_status check_judge(const pb_sweep *s, const pb_sweep_forecast *f, int64_t first) PB_MUST_USE;
 
+/* ---------------------------------------------------------------- forecast.c */
+
+/* Cost of a cell for the order of work: its seconds, and those that a baseline, which runs no
+ * model, takes at least. */
+double forecast_cost(const pb_cell_prediction *prediction);
+
 /* ---------------------------------------------------------------- lock.c */
 
 /* Takes DIRECTORY/run.lock, so that only one run works in the directory, which exists, and removes

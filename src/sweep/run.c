@@ -203,7 +203,7 @@ static pb_status order_cells(pb_sweep *s, const pb_sweep_forecast *f)
     size_t bytes     = (size_t)s->cells.count * sizeof *costs;
     pb_status status = pb_comm_agree(s->comm, PB_ALLOC(costs, s->cells.count));
     for (int64_t i = 0; i < f->count && status == PB_OK; i++) {
-        costs[i] = f->cells[i].prediction.seconds;
+        costs[i] = forecast_cost(&f->cells[i].prediction);
     }
     PB_TRY_GOTO(status, status, done);
     PB_TRY_GOTO(status, pb_comm_broadcast(s->comm, costs, bytes, 0), done);
