@@ -139,6 +139,9 @@ pb_status pb_cell_check_record(pb_cell_env *env, const pb_cell *cell,
 /* Adapters are kept, the cell's method has one, and it is not there. */
 pb_status pb_cell_lacks_adapter(const pb_cell_env *env, const pb_cell *cell, bool *out) PB_MUST_USE;
 
+/* DIRECTORY/FOLDER/<cell><suffix>, see pb_cell_file_path. */
+pb_status pb_cell_path(const char *directory, const char *folder, const pb_cell *cell,
+                       const char *suffix, char **out) PB_MUST_USE;
 /* Removes the cell's checkpoint, if there is one. */
 pb_status pb_cell_remove_checkpoint(const char *directory, const pb_cell *cell) PB_MUST_USE;
 

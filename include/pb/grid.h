@@ -42,6 +42,7 @@ typedef struct pb_grid_run_options {
     double time_limit_seconds;   /* since the program began; 0: none */
     double time_reserve_seconds; /* winding up starts this long before the limit; smaller than the
                                     limit */
+    int64_t max_attempts;        /* a cell that took its process down so often has failed */
     double checkpoint_seconds;   /* between checkpoints of a running cell; 0: only when stopped */
     double progress_seconds;     /* between two lines of progress in a log; 0: none */
     char *output;                /* folder of results; "": the caller decides */

@@ -10,6 +10,8 @@
 
 #include "pb/status.h"
 
+#include <stdint.h>
+
 /* Calls nest: the outermost pair counts, and its first call forgets earlier signals. A second
  * SIGINT ends the process at once. */
 void pb_stop_catch(void);
@@ -17,6 +19,10 @@ void pb_stop_release(void);
 
 /* "SIGTERM": the latest signal since the outermost pb_stop_catch; NULL: none came. */
 const char *pb_stop_signal(void);
+
+/* These files are removed as soon as a signal arrives, whatever becomes of the process then. The
+ * paths are borrowed until the next call; NULL: none. */
+void pb_stop_unlink(char *const *paths, int64_t count);
 
 /* From this call until the outermost pb_stop_release, pb_stop_check responds to later signals and
  * to the deadline (clock seconds, 0: none). */

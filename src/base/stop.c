@@ -4,9 +4,11 @@
 
 #include "pb/clock.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <unistd.h>
 
 enum { SIGNALS = 4 };
 
@@ -25,10 +27,25 @@ static bool armed           = false;
 static sig_atomic_t ignored = 0; /* signals received before pb_stop_arm */
 static double deadline      = 0;
 
+static char *const *volatile unwanted       = NULL;
+static volatile sig_atomic_t unwanted_count = 0;
+
 static void on_signal(int number)
 {
-    latest = number;
-    caught = caught + 1;
+    int kept = errno;
+    latest   = number;
+    caught   = caught + 1;
+    for (sig_atomic_t i = 0; i < unwanted_count; i++) {
+        (void)unlink(unwanted[i]);
+    }
+    errno = kept;
+}
+
+void pb_stop_unlink(char *const *paths, int64_t count)
+{
+    unwanted_count = 0; /* first: the handler may run between two of these lines */
+    unwanted       = paths;
+    unwanted_count = (sig_atomic_t)count;
 }
 
 /* nohup starts a program that ignores the end of its terminal. */

@@ -25,21 +25,25 @@ pb_status pb_cell_env_set_checkpoints(pb_cell_env *env, const char *directory, d
     return PB_TEXT(env->checkpoints, directory);
 }
 
-static pb_status find_path(const char *directory, const pb_cell *cell, char **out)
+pb_status pb_cell_path(const char *directory, const char *folder, const pb_cell *cell,
+                       const char *suffix, char **out)
 {
     const pb_cell_name *name = &cell->name;
-    char *path               = NULL;
     pb_record named;
     pb_record_init(&named);
     pb_status status =
         pb_record_set_key(&named, name->model, name->dataset, name->method, name->seed);
     memcpy(named.key.config_hash, cell->hash, sizeof named.key.config_hash);
     if (status == PB_OK) {
-        status = pb_cell_file_path(directory, FOLDER, &named.key, ".ckpt", &path);
+        status = pb_cell_file_path(directory, folder, &named.key, suffix, out);
     }
     pb_record_clear(&named);
-    *out = path;
     return status;
+}
+
+static pb_status find_path(const char *directory, const pb_cell *cell, char **out)
+{
+    return pb_cell_path(directory, FOLDER, cell, ".ckpt", out);
 }
 
 /* The hash of the cell covers configuration, model, data, backend and version of results. */
@@ -229,8 +233,9 @@ pb_status running_save(running *r, struct pb_train_state *state)
     }
     pb_status status = write_file(r, state);
     pb_memory_peak_restore(peak);
-    r->gang->saved = pb_clock_seconds();
-    r->has_file    = r->has_file || status == PB_OK;
+    r->gang->saved   = pb_clock_seconds();
+    r->has_file      = r->has_file || status == PB_OK;
+    r->trained_saved = status == PB_OK && state == NULL;
     if (status != PB_ERR_IO && status != PB_ERR_MEMORY) {
         return PB_FRAME(status);
     }
@@ -247,8 +252,9 @@ pb_status running_save(running *r, struct pb_train_state *state)
 pb_status running_save_trained(running *r)
 {
     for (int64_t i = 0; i < r->gang_size; i++) {
-        running *m = &r->gang[i];
-        if (m->stage == STAGE_TRAINED && !m->failed && !m->again) {
+        running *m   = &r->gang[i];
+        bool changed = m->test != NULL || !m->trained_saved;
+        if (m->stage == STAGE_TRAINED && changed && !m->failed && !m->again) {
             PB_TRY(running_save(m, NULL));
         }
     }
@@ -265,11 +271,12 @@ bool running_save_due(const running *r)
 pb_status running_test_progress(running *r, int64_t done)
 {
     int64_t rows = r->data.test_set.count;
+    bool further = done > r->test->done || !r->trained_saved;
 
     r->test->done = done;
     r->worked     = pb_clock_seconds();
     running_progress(r, done, rows, NAN);
-    if (done < rows && running_save_due(r)) {
+    if (done < rows && further && running_save_due(r)) {
         PB_TRY(running_save_trained(r));
     }
     if (done < rows && running_wants_stop(r)) {
@@ -306,11 +313,13 @@ pb_status running_open_checkpoint(running *r)
     if (status == PB_ERR_FORMAT || status == PB_ERR_IO) {
         pb_log_warn("a cell begins again: %s", pb_error_message());
         pb_error_clear();
+        r->has_file = true; /* until there is a result */
         return PB_OK;
     }
-    r->stage       = (running_stage)h.stage;
-    r->resume_step = h.step;
-    r->has_file    = r->resume != NULL;
+    r->stage         = (running_stage)h.stage;
+    r->resume_step   = h.step;
+    r->has_file      = r->resume != NULL;
+    r->trained_saved = r->stage == STAGE_TRAINED;
     return PB_FRAME(status);
 }
 

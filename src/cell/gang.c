@@ -101,8 +101,9 @@ static pb_status open_checkpoints(gang *g)
     for (int64_t i = 0; i < g->count; i++) {
         running *r = &g->members[i];
         running_close_checkpoint(r);
-        r->again = g->env->search == NULL;
-        r->stage = STAGE_TRAINING;
+        r->again         = g->env->search == NULL;
+        r->stage         = STAGE_TRAINING;
+        r->trained_saved = false;
     }
     return PB_OK;
 }

@@ -57,6 +57,7 @@ typedef struct running {
     pb_archive *resume;     /* its checkpoint, read as far as it was needed; NULL: none */
     int64_t resume_step;    /* of the training */
     bool has_file;          /* of a checkpoint */
+    bool trained_saved;     /* it has the trained values */
     double saved;           /* clock, of the first member: the last checkpoint of any */
     double worked;          /* clock: the end of the last step or test batch */
     struct cell_test *test; /* while it runs */

@@ -43,6 +43,9 @@ const pb_config_field pb_grid_run_fields[] = {
                    "the run stops itself this long after its start, 0 for never"),
     PB_FIELD_FLOAT(pb_grid_run_options, time_reserve_seconds, 60, 0, 1e9, "seconds",
                    "how long before the limit everything winds up; less than the limit"),
+    PB_FIELD_INT(pb_grid_run_options, max_attempts, 2, 1, 1000, "",
+                 "a cell that took its process down this often, by a crash or a kill, has failed "
+                 "and is passed over"),
     PB_FIELD_FLOAT(pb_grid_run_options, checkpoint_seconds, 300, 0, 1e9, "seconds",
                    "time between two checkpoints of a cell while it runs, which a killed run goes "
                    "on from; 0 for one only when the run is stopped"),

@@ -7,6 +7,7 @@
 #include "pb/stop.h"
 #include "pb/table.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 /* Frees `damage`, the reason. */
@@ -48,6 +49,32 @@ static pb_status check_record(const pb_sweep *s, int64_t index, const char *dire
     return pb_mistake_keep(status, damage);
 }
 
+/* A cell without a result that took its process down too often has failed. */
+static pb_status look_at_attempts(const pb_sweep *s, folder *f, int64_t i, pb_shard_state *state,
+                                  char checksum[PB_HASH_TEXT])
+{
+    const pb_record_key *key = &f->plan.cells[i];
+    int64_t number           = f->numbers[i];
+    attempts_verdict verdict = ATTEMPTS_NONE;
+    pb_record record         = {0};
+    char *damage             = NULL;
+    if (*state == PB_SHARD_DONE || (*state == PB_SHARD_FAILED && !s->options.retry_failed)) {
+        return PB_OK;
+    }
+    PB_TRY(attempts_judge(s, f->path, key, s->cells.items[number].cell, &verdict));
+    f->alone[number] = verdict == ATTEMPTS_SOME;
+    if (verdict != ATTEMPTS_ALL) {
+        return PB_OK;
+    }
+    PB_TRY(pb_shard_find(f->path, key, PB_RECORD_HEAD, &record, state, &damage));
+    memcpy(checksum, record.source_hash, PB_HASH_TEXT);
+    pb_log0_warn("cell %s/%s/%s/%" PRId64 ": %s", key->model, key->dataset, key->method, key->seed,
+                 record.message);
+    pb_record_clear(&record);
+    pb_memory_free(damage);
+    return PB_OK;
+}
+
 /* checksums and failed [cells] are filled. */
 static pb_status find_shards(const pb_sweep *s, folder *f, char (*checksums)[PB_HASH_TEXT],
                              bool *failed)
@@ -61,6 +88,7 @@ static pb_status find_shards(const pb_sweep *s, folder *f, char (*checksums)[PB_
         PB_TRY(pb_stop_check());
         PB_TRY(pb_shard_find(f->path, key, PB_RECORD_HEAD, &record, &state, &damage));
         memcpy(checksums[i], record.source_hash, PB_HASH_TEXT);
+        PB_TRY(look_at_attempts(s, f, i, &state, checksums[i]));
         pb_status status = check_record(s, f->numbers[i], f->path, &record, &state, &damage);
         pb_record_clear(&record);
         PB_TRY(status);

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static pb_status find_path(const pb_sweep *s, pb_string *out)
 {
@@ -103,6 +104,7 @@ pb_status folder_open(const pb_sweep *s, folder *out)
     PB_TRY(find_path(s, &path));
     f.path = path.data;
     PB_TRY_GOTO(status, PB_ALLOC(f.done, s->cells.count), err_folder);
+    PB_TRY_GOTO(status, PB_ALLOC(f.alone, s->cells.count), err_folder);
     if (pb_comm_rank(s->comm) == 0) {
         PB_TRY_GOTO(status, open_first(s, &f), err_folder);
     }
@@ -114,10 +116,29 @@ err_folder:
     return status;
 }
 
+/* Folders for cells that run, unless some are left. */
+static void remove_empty(const char *directory)
+{
+    static const char *const names[] = {"attempts", "checkpoints"};
+    for (int i = 0; i < 2; i++) {
+        char *path = NULL;
+        if (pb_path_join(directory, names[i], &path) != PB_OK) {
+            pb_error_clear();
+            continue;
+        }
+        (void)rmdir(path);
+        pb_memory_free(path);
+    }
+}
+
 void folder_close(folder *f)
 {
+    if (f->numbers != NULL) { /* rank 0 */
+        remove_empty(f->path);
+    }
     pb_plan_clear(&f->plan);
     pb_memory_free(f->done);
+    pb_memory_free(f->alone);
     pb_memory_free(f->numbers);
     pb_memory_free(f->path);
     pb_file_lock_release(f->lock);

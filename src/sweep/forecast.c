@@ -17,7 +17,7 @@ static pb_status count_gangs(const pb_sweep *s, pb_sweep_forecast *f)
     for (int64_t i = 0; i < f->count; i++) {
         cells[i] = leads[i] = i;
     }
-    gangs_form(s, cells, f->count, pb_comm_size(s->comm), leads);
+    gangs_form(s, cells, f->count, pb_comm_size(s->comm), NULL, leads);
     for (int64_t i = 0; i < f->count; i++) {
         pb_sweep_foreseen *lead = &f->cells[leads[i]];
         f->cells[i].behind_lead = i - leads[i];

@@ -17,7 +17,7 @@ static int64_t most_members(const pb_sweep *s, int64_t count, int64_t ranks)
 }
 
 void gangs_form(const pb_sweep *s, const int64_t *todo, int64_t count, int64_t ranks,
-                int64_t *leads)
+                const bool *alone, int64_t *leads)
 {
     int64_t most = most_members(s, count, ranks);
     if (s->search.count > 0) {
@@ -27,11 +27,12 @@ void gangs_form(const pb_sweep *s, const int64_t *todo, int64_t count, int64_t r
     for (int64_t i = 0; i < count; i++) {
         const pb_cell *first = s->cells.items[todo[i]].cell;
         int64_t members      = 1;
-        if (leads[i] != i) {
+        if (leads[i] != i || (alone != NULL && alone[todo[i]])) {
             continue;
         }
         for (int64_t k = i + 1; k < count && members < most; k++) {
-            if (leads[k] == k && pb_cell_may_join(s->env, s->cells.items[todo[k]].cell, first)) {
+            bool free = leads[k] == k && (alone == NULL || !alone[todo[k]]);
+            if (free && pb_cell_may_join(s->env, s->cells.items[todo[k]].cell, first)) {
                 leads[k] = i;
                 members++;
             }

@@ -72,6 +72,7 @@ typedef struct folder {
     pb_plan plan;              /* in the order of the axes */
     int64_t *numbers;          /* [cells] of the plan's cells in the sweep */
     bool *done;                /* [cells] of the sweep */
+    bool *alone;               /* [cells] of the sweep: it took its process down, or its gang did */
     int64_t failed;            /* cells that failed before and are not run again */
     char shards[PB_HASH_TEXT]; /* of the shards present at the start */
 } folder;
@@ -83,14 +84,37 @@ void folder_close(folder *f); /* accepts a zeroed one */
 /* Marks the cells that have a shard of their configuration. */
 pb_status done_find(const pb_sweep *s, folder *f) PB_MUST_USE;
 
+/* ---------------------------------------------------------------- attempts.c */
+
+/* The marks of the cells that this process runs. */
+typedef struct attempts {
+    char **paths; /* [count] */
+    int64_t count;
+} attempts;
+
+void attempts_begin(const char *directory, const pb_cell *const *cells, int64_t count,
+                    attempts *out);
+void attempts_over(attempts *a, int64_t index); /* the cell has a result */
+void attempts_end(attempts *a);                 /* of all, also when they are stopped */
+
+typedef enum attempts_verdict {
+    ATTEMPTS_NONE, /* it never took its process down, or starts again with a clean slate */
+    ATTEMPTS_SOME,
+    ATTEMPTS_ALL /* as often as run.max_attempts: it now has a failed result */
+} attempts_verdict;
+
+pb_status attempts_judge(const pb_sweep *s, const char *directory, const pb_record_key *key,
+                         const pb_cell *cell, attempts_verdict *out) PB_MUST_USE;
+
 /* ---------------------------------------------------------------- gangs.c */
 
 /* Forms gangs of the cells todo [count], numbers of the sweep's in the order of the run: see
  * `gather` of pb/grid.h. The longest cell that is in no gang takes those that follow and may join
  * it, up to run.gang; with "auto" one on the host, four on a device, and never so many that one of
- * `ranks` processes is left without work. */
+ * `ranks` processes is left without work. Those marked in `alone` [cells], NULL: none, join none.
+ */
 void gangs_form(const pb_sweep *s, const int64_t *todo, int64_t count, int64_t ranks,
-                int64_t *leads);
+                const bool *alone, int64_t *leads);
 
 /* ---------------------------------------------------------------- search.c */
 

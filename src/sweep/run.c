@@ -109,6 +109,7 @@ typedef struct gang_run {
     const pb_grid_cell *const *at; /* [count] */
     int64_t count;
     pb_grid_outcome *outcomes;
+    attempts attempts;
 } gang_run;
 
 static bool on_stop(void *context)
@@ -150,6 +151,7 @@ static pb_status keep(void *context, int64_t index, pb_record *record)
     gang_run *r              = context;
     pb_grid_outcome *outcome = &r->outcomes[index];
     PB_TRY(pb_shard_write(r->job->folder.path, record));
+    attempts_over(&r->attempts, index);
     outcome->kept    = true;
     outcome->failed  = record->status != PB_OK;
     outcome->seconds = record->seconds_total;
@@ -175,7 +177,9 @@ static pb_status run_cells(void *context, const pb_grid_cell *const *at, int64_t
         cells[i] = at[i]->cell;
         events_start(&j->events, at[i]);
     }
+    attempts_begin(j->folder.path, cells, count, &run.attempts);
     pb_status status = pb_cell_run(j->sweep->env, cells, count, &observer, keep, &run);
+    attempts_end(&run.attempts);
     for (int64_t i = 0; i < count && status != PB_OK; i++) {
         if (!outcomes[i].kept) {
             events_lost(&j->events, at[i], status);
@@ -187,8 +191,8 @@ static pb_status run_cells(void *context, const pb_grid_cell *const *at, int64_t
 
 static void gather(void *context, const int64_t *todo, int64_t count, int64_t *leads)
 {
-    const pb_sweep *s = ((const job *)context)->sweep;
-    gangs_form(s, todo, count, pb_comm_size(s->comm), leads);
+    const job *j = context;
+    gangs_form(j->sweep, todo, count, pb_comm_size(j->sweep->comm), j->folder.alone, leads);
 }
 
 static void tell(void *context, const pb_grid_state *state)
@@ -280,7 +284,9 @@ static pb_status prepare(job *j)
     PB_TRY(check_stop(s));
     PB_TRY(sweep_hash(s));
     PB_TRY(check_stop(s));
-    return pb_comm_agree(s->comm, open_folder(j));
+    PB_TRY(pb_comm_agree(s->comm, open_folder(j)));
+    return pb_comm_broadcast(s->comm, j->folder.alone,
+                             (size_t)s->cells.count * sizeof *j->folder.alone, 0);
 }
 
 /* A launcher that is itself interrupted does not pass on the program's exit code. */

@@ -14,6 +14,9 @@ import results
 
 SEED = 20261124
 
+# Kills of whole jobs are not the fault of the cells that they meet.
+INNOCENT = ("--set", "run.max_attempts=1000")
+
 
 class Steps:
     keys = ()
@@ -39,7 +42,7 @@ class Steps:
         reader.start()
         try:
             while killed < kills:
-                process = program.start(["run", self.grid, "-o", self.output, *self.keys], ranks)
+                process = program.start(["run", self.grid, "-o", self.output, *self.keys, *INNOCENT], ranks)
                 try:
                     result = program.finish(process, timeout=draw.uniform(0, latest))
                 except subprocess.TimeoutExpired:
@@ -57,7 +60,7 @@ class Steps:
                 opened, reader = reader.opened, results.Reader(self.output)
                 reader.opened = opened
                 reader.start()
-            self.run_grid(self.grid, 0, None, *self.keys, ranks=ranks, timeout=1500)
+            self.run_grid(self.grid, 0, None, *self.keys, *INNOCENT, ranks=ranks, timeout=1500)
             self.check_end(expected, count)
         finally:
             reader.stop()

@@ -12,6 +12,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -136,6 +137,30 @@ static void a_second_interrupt_and_a_released_signal_end_the_process(void **stat
     assert_int_equal(child_ends_with(SIGTERM, 1, true), SIGTERM);
 }
 
+static void a_signal_removes_files_at_once(void **state)
+{
+    (void)state;
+    char made[]  = "/tmp/peftbench-stop-XXXXXX";
+    char *path   = made;
+    int fd       = mkstemp(made);
+    char other[] = "/tmp/peftbench-stop-XXXXXX";
+    int kept     = mkstemp(other);
+    assert_true(fd >= 0 && kept >= 0);
+    pb_stop_catch();
+    pb_stop_unlink(&path, 1);
+    assert_int_equal(access(made, F_OK), 0);
+    raise(SIGTERM);
+    assert_int_equal(access(made, F_OK), -1);
+    path = other;
+    pb_stop_unlink(NULL, 0);
+    raise(SIGTERM);
+    assert_int_equal(access(other, F_OK), 0);
+    pb_stop_release();
+    close(fd);
+    close(kept);
+    unlink(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -145,6 +170,7 @@ int main(void)
         cmocka_unit_test(calls_nest_and_the_outermost_counts),
         cmocka_unit_test(a_deadline_stops_as_well),
         cmocka_unit_test(a_second_interrupt_and_a_released_signal_end_the_process),
+        cmocka_unit_test(a_signal_removes_files_at_once),
     };
     return cmocka_run_group_tests_name("stop", tests, NULL, NULL);
 }
