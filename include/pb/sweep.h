@@ -149,6 +149,8 @@ typedef struct pb_sweep_progress {
     int64_t cells, done, failed, invalid, left, stale;
     char **damaged; /* owned, [damaged_count]: file and cause */
     int64_t damaged_count;
+    int64_t checkpoints;   /* cells that go on from one */
+    int64_t attempts;      /* cells that run, or that ran when their process went down */
     double cells_per_hour; /* of the latest finished cells, NaN with fewer than two */
     double seconds_left;   /* left / cells_per_hour, NaN when unknown */
     pb_running_list running;

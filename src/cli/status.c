@@ -68,6 +68,8 @@ static pb_status put_json(const pb_sweep_progress *p, pb_string *out)
     put_count(&json, "stale", p->stale);
     put_count(&json, "damaged", p->damaged_count);
     pb_json_put_texts(&json, "damaged_shards", p->damaged, p->damaged_count);
+    pb_json_put_int(&json, "checkpoints", p->checkpoints);
+    pb_json_put_int(&json, "attempts", p->attempts);
     pb_json_put_number(&json, "cells_per_hour", p->cells_per_hour, 6);
     pb_json_put_number(&json, "seconds_left", p->seconds_left, 6);
     pb_json_put_array(&json, "running", PB_JSON_INLINE);
@@ -96,6 +98,14 @@ static pb_status text_left(const pb_sweep_progress *p, pb_string *out)
     }
     for (int64_t i = 0; i < p->damaged_count; i++) {
         PB_TRY(pb_string_printf(out, "         %s\n", p->damaged[i]));
+    }
+    if (p->checkpoints > 0) {
+        PB_TRY(pb_string_printf(out, "saved    %s with a checkpoint to go on from\n",
+                                pb_table_count(shards, p->checkpoints, "cell")));
+    }
+    if (p->attempts > 0 && p->running.count == 0) {
+        PB_TRY(pb_string_printf(out, "crashed  %s ran when a process went down\n",
+                                pb_table_count(shards, p->attempts, "cell")));
     }
     if (p->stale > 0) {
         PB_TRY(pb_string_printf(out, "stale    %s, of other cells or configurations\n",
