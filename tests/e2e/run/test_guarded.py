@@ -66,8 +66,8 @@ class Guarded(case.Case):
         self.assertEqual(len(set(digests)), 1, digests)
 
     def test_weights_are_placed_once_and_bytes_of_a_cell_do_not_depend_on_the_cells_before_it(self):
-        models = [self.world.model(), self.world.model("twin")]
-        grid = self.world.grid(models, [self.world.dataset()], ["lora", "full"], (1, 2))
+        self.world.copy_model("twin")  # of one folder, both would have the same weights
+        grid = self.world.grid([self.world.model(), "twin"], [self.world.dataset()], ["lora", "full"], (1, 2))
         told = self.run_grid(grid, 0, self.output, "--device", "guarded").err
         self.assertEqual(sorted(re.findall(r"model (\w+): [\d.]+ MB placed in the memory of guarded", told)), ["good", "twin"])
         peaks = {}
