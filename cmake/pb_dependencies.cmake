@@ -44,6 +44,17 @@ if(PB_OPENBLAS_HAS_LAPACK OR LAPACK_FOUND)
     target_compile_definitions(pb_lapack INTERFACE PB_HAVE_LAPACK=1)
 endif()
 
+# oneDNN, for products of BF16 factors by the processor's own instructions: its headers, as the library is opened when it is
+# first needed. Optional: without it they are products of F32.
+find_path(PB_ONEDNN_INCLUDE oneapi/dnnl/dnnl.h)
+mark_as_advanced(PB_ONEDNN_INCLUDE)
+add_library(pb_onednn INTERFACE)
+if(PB_ONEDNN_INCLUDE)
+    target_include_directories(pb_onednn SYSTEM INTERFACE ${PB_ONEDNN_INCLUDE})
+    target_link_libraries(pb_onednn INTERFACE ${CMAKE_DL_LIBS})
+    target_compile_definitions(pb_onednn INTERFACE PB_HAVE_ONEDNN=1)
+endif()
+
 add_library(pb_hdf5 INTERFACE)
 target_include_directories(pb_hdf5 SYSTEM INTERFACE ${HDF5_C_INCLUDE_DIRS})
 target_link_libraries(pb_hdf5 INTERFACE ${HDF5_C_LIBRARIES})

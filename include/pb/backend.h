@@ -80,6 +80,8 @@ typedef struct pb_backend_ops {
     pb_status (*repeat)(pb_backend *be, const void *key, size_t bytes, pb_repeated *run,
                         void *context);           /* absent: run is called each time */
     pb_dtype (*activation)(const pb_backend *be); /* absent: F32 */
+    /* Prepares products of this type, and describes them. Absent: there is nothing to prepare. */
+    pb_status (*use_dtype)(pb_backend *be, pb_dtype dtype);
     /* Seconds of work that the backend measures itself: forgotten; added to be->work. Absent: the
      * fronts measure the time that a call takes. */
     void (*work_reset)(pb_backend *be);

@@ -69,6 +69,9 @@ bool pb_dtype_is_float(pb_dtype dtype);
  * may not overlap. */
 void pb_floats_to_f32(float *dst, const void *src, pb_dtype dtype, int64_t n);
 
+/* dst [n] = the nearest BF16 values of src [n] of a float dtype. The two may not overlap. */
+void pb_floats_to_bf16(uint16_t *dst, const void *src, pb_dtype dtype, int64_t n);
+
 /* x [n] becomes the nearest BF16 values, in F32. */
 void pb_floats_round_bf16(float *x, int64_t n);
 

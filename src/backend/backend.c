@@ -102,6 +102,9 @@ pb_status pb_backend_use_dtype(pb_backend *be, pb_dtype dtype)
     }
     be->bf16 = dtype == PB_DTYPE_BF16;
     rows_forget(be);
+    if (be->ops->use_dtype != NULL) {
+        PB_TRY(be->ops->use_dtype(be, dtype));
+    }
     for (int i = 0; i < 4 && be->bf16 && status == PB_OK; i++) {
         status = try_bf16(be, rows[i / 2], i % 2 != 0);
     }

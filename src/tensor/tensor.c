@@ -273,15 +273,43 @@ void pb_floats_to_f32(float *dst, const void *src, pb_dtype dtype, int64_t n)
     }
 }
 
-/* As pb_f32_to_bf16, without branches. */
+/* As pb_f32_to_bf16, without branches; the upper half has the value. */
+static uint32_t nearest_bf16(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    uint32_t nearest = bits + 0x7fffu + ((bits >> 16) & 1u);
+    uint32_t quiet   = bits | 0x00400000u;
+    return (bits & 0x7fffffffu) > 0x7f800000u ? quiet : nearest;
+}
+
 void pb_floats_round_bf16(float *x, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &x[i], sizeof bits);
-        uint32_t nearest = bits + 0x7fffu + ((bits >> 16) & 1u);
-        uint32_t quiet   = bits | 0x00400000u;
-        bits             = ((bits & 0x7fffffffu) > 0x7f800000u ? quiet : nearest) & 0xffff0000u;
+        uint32_t bits = nearest_bf16(x[i]) & 0xffff0000u;
         memcpy(&x[i], &bits, sizeof bits);
+    }
+}
+
+void pb_floats_to_bf16(uint16_t *dst, const void *src, pb_dtype dtype, int64_t n)
+{
+    enum { RUN = 256 };
+    float run[RUN];
+    if (dtype == PB_DTYPE_BF16) {
+        memcpy(dst, src, (size_t)n * sizeof *dst);
+        return;
+    }
+    for (int64_t first = 0; first < n; first += RUN) {
+        int64_t count     = n - first < RUN ? n - first : RUN;
+        const void *from  = (const char *)src + (size_t)first * pb_dtype_size(dtype);
+        const float *take = run;
+        if (dtype == PB_DTYPE_F32) {
+            take = from;
+        } else {
+            pb_floats_to_f32(run, from, dtype, count);
+        }
+        for (int64_t i = 0; i < count; i++) {
+            dst[first + i] = (uint16_t)(nearest_bf16(take[i]) >> 16);
+        }
     }
 }

@@ -237,6 +237,12 @@ static pb_status guarded_reserve(pb_backend *be, const pb_reserve_args *args)
     return leave(be, backend_cpu.reserve(cpu_of(be), &own));
 }
 
+static pb_status guarded_use_dtype(pb_backend *be, pb_dtype dtype)
+{
+    cpu_of(be)->bf16 = be->bf16;
+    return backend_cpu.use_dtype(cpu_of(be), dtype);
+}
+
 static void guarded_trim(pb_backend *be)
 {
     clear_page(be);
@@ -532,6 +538,7 @@ const pb_backend_ops backend_guarded = {
     .free       = guarded_free,
     .reserve    = guarded_reserve,
     .trim       = guarded_trim,
+    .use_dtype  = guarded_use_dtype,
     .sync       = guarded_sync,
     .page_begin = guarded_page_begin,
     .page_list  = guarded_page_list,

@@ -58,7 +58,7 @@ HOMES = {
     r"mpi\.h": ("comm/",),
     r"hdf5(_hl)?\.h": ("record/",),
     r"libconfig\.h": ("config/",),
-    r"(cblas|dnnl)\.h": ("backend/cpu/",),
+    r"(cblas|oneapi/dnnl/dnnl)\.h": ("backend/cpu/",),
     r"(cuda_runtime_api|cuda_bf16|cuda_fp16|cublasLt|cuda_host)\.h": ("backend/cuda/",),
     r"omp\.h": ("backend/cpu/", "backend/cuda/", "model/"),
     r"openssl/.*": ("base/hash.c",),

@@ -6,6 +6,7 @@
 #include "cpu.h"
 #include "choice.h"
 #include "kernels.h"
+#include "onednn.h"
 
 #include "pb/memory.h"
 
@@ -149,7 +150,8 @@ static pb_status cpu_open(int device, int threads, pb_backend **out)
     c->base.ops     = &backend_cpu;
     c->base.threads = threads > 0 ? threads : kernels_all_threads();
     describe(&c->base, &kernels);
-    *out = &c->base;
+    c->described = strlen(c->base.describe);
+    *out         = &c->base;
     return PB_OK;
 }
 
@@ -169,6 +171,7 @@ static void cpu_close(pb_backend *be)
 {
     if (be != NULL) {
         cpu_trim(be);
+        onednn_close(((cpu *)be)->narrow);
         pb_memory_free(be);
     }
 }
@@ -226,6 +229,7 @@ const pb_backend_ops backend_cpu = {
     .reserve   = cpu_reserve,
     .trim      = cpu_trim,
     .sync      = cpu_sync,
+    .use_dtype = cpu_use_dtype,
     .page_list = cpu_page_list,
     .page_plan = cpu_page_plan,
     .post      = cpu_post,

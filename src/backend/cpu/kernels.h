@@ -28,6 +28,9 @@ void kernels_threads_each(int threads);
  * process may use. */
 int kernels_all_threads(void);
 
+/* The thread's own clock, which stops while other work has the processor. */
+double kernels_thread_seconds(void);
+
 /* GFLOP/s of F32 products on one thread by its own clock, which stops while other work has the
  * processor: the best of some short products. 0 when out of memory. */
 double kernels_rate(void);

@@ -73,7 +73,7 @@ void kernels_name(char name[PB_KERNELS_NAME])
 #endif
 }
 
-static double thread_seconds(void)
+double kernels_thread_seconds(void)
 {
     struct timespec now = {0};
     (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
@@ -123,7 +123,7 @@ double kernels_rate(void)
         pb_error_clear();
         return 0.0;
     }
-    double rate = best_rate(block, thread_seconds);
+    double rate = best_rate(block, kernels_thread_seconds);
     pb_memory_free(block);
     return rate;
 }

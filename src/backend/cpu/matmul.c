@@ -9,8 +9,10 @@
  *
  * B may be a frozen weight of 16 bits, used in place: strips of it become F32, exactly, in
  * scratch just before they are multiplied, once for every band of rows. With bf16 factors the
- * strips, and A once, are rounded there. */
+ * strips, and A once, are rounded there; or they become BF16 there, where oneDNN multiplies them.
+ */
 #include "cpu.h"
+#include "onednn.h"
 #include "simd.h"
 
 #include <cblas.h>
@@ -35,19 +37,26 @@ typedef struct product {
     pb_tensor *c;
     const pb_matmul_args *args;
     int64_t m, n, k;
-    bool rounds;    /* factors are rounded to BF16 */
+    bool rounds;    /* factors are rounded to BF16 … */
+    onednn *narrow; /* … and are in that type, for this library; NULL: in F32 */
     int64_t strip;  /* columns of C in one strip of a B that is converted; 0: it is used as it is */
-    float *scratch; /* of all threads, strip · k floats each, in whole cache lines */
+    void *scratch;  /* of all threads, strip · k elements each, in whole cache lines */
 } product;
+
+/* Of an element in scratch. */
+static size_t element_bytes(const product *p)
+{
+    return p->narrow != NULL ? sizeof(uint16_t) : sizeof(float);
+}
 
 static size_t strip_bytes(const product *p)
 {
-    return cpu_bytes(p->strip * p->k, sizeof(float));
+    return cpu_bytes(p->strip * p->k, element_bytes(p));
 }
 
-static float *own_scratch(const product *p)
+static void *own_scratch(const product *p)
 {
-    return (float *)(void *)((char *)p->scratch + strip_bytes(p) * (size_t)omp_get_thread_num());
+    return (char *)p->scratch + strip_bytes(p) * (size_t)omp_get_thread_num();
 }
 
 static const void *at_element(const pb_tensor *t, int64_t row, int64_t column)
@@ -67,8 +76,12 @@ static void put(const product *p, int64_t row, int64_t column, float sum)
 }
 
 /* A run of B as it is multiplied. */
-static void take_b(const product *p, float *out, const void *from, int64_t n)
+static void take_b(const product *p, void *out, const void *from, int64_t n)
 {
+    if (p->narrow != NULL) {
+        pb_floats_to_bf16(out, from, p->b->dtype, n);
+        return;
+    }
     pb_floats_to_f32(out, from, p->b->dtype, n);
     if (p->rounds) {
         pb_floats_round_bf16(out, n);
@@ -119,20 +132,44 @@ static int64_t leading(const pb_tensor *t)
     return t->shape[0] > 1 ? t->stride : t->shape[1];
 }
 
-/* The part of C at `column` from B's part at `b`. */
-static void multiply(const product *p, int64_t row, int64_t rows, int64_t column, int64_t columns,
-                     const float *b, int64_t ldb)
+static onednn_product narrow_part(const product *p, int64_t row, int64_t rows, int64_t column,
+                                  int64_t columns)
+{
+    bool turned = p->args->transpose_a;
+    return (onednn_product){.m           = rows,
+                            .n           = columns,
+                            .k           = p->k,
+                            .a           = at_element(p->a, turned ? 0 : row, turned ? row : 0),
+                            .lda         = leading(p->a),
+                            .c           = cpu_row(p->c, row) + column,
+                            .ldc         = leading(p->c),
+                            .transpose_a = turned,
+                            .transpose_b = p->args->transpose_b,
+                            .adds        = p->args->beta != 0.0f};
+}
+
+/* The part of C at `column` from B's part at `b`. Returns 0, or the library's status: messages of
+ * other threads would be lost. */
+static int multiply(const product *p, int64_t row, int64_t rows, int64_t column, int64_t columns,
+                    const void *b, int64_t ldb)
 {
     const pb_matmul_args *args = p->args;
+    if (p->narrow != NULL) {
+        onednn_product part = narrow_part(p, row, rows, column, columns);
+        part.b              = b;
+        part.ldb            = ldb;
+        return onednn_multiply(p->narrow, &part);
+    }
     const float *a = args->transpose_a ? (const float *)p->a->data + row : cpu_row(p->a, row);
     cblas_sgemm(CblasRowMajor, args->transpose_a ? CblasTrans : CblasNoTrans,
                 args->transpose_b ? CblasTrans : CblasNoTrans, (int)rows, (int)columns, (int)p->k,
                 args->alpha, a, (int)leading(p->a), b, (int)ldb, args->beta,
                 cpu_row(p->c, row) + column, (int)leading(p->c));
+    return 0;
 }
 
 /* The strip of a 16-bit B for `columns` columns of C from `column` on; returns its leading size. */
-static int64_t convert_strip(const product *p, int64_t column, int64_t columns, float *out)
+static int64_t convert_strip(const product *p, int64_t column, int64_t columns, void *out)
 {
     bool transposed = p->args->transpose_b;
     int64_t rows    = transposed ? columns : p->k;
@@ -140,28 +177,29 @@ static int64_t convert_strip(const product *p, int64_t column, int64_t columns, 
     for (int64_t r = 0; r < rows; r++) {
         const void *from =
             transposed ? at_element(p->b, column + r, 0) : at_element(p->b, r, column);
-        take_b(p, out + r * width, from, width);
+        take_b(p, (char *)out + (size_t)(r * width) * element_bytes(p), from, width);
     }
     return width;
 }
 
-static void one_tile(const product *p, int64_t row, int64_t rows, int64_t column, int64_t columns)
+static int one_tile(const product *p, int64_t row, int64_t rows, int64_t column, int64_t columns)
 {
     if (p->strip == 0) {
-        const float *b =
-            p->args->transpose_b ? cpu_row(p->b, column) : (const float *)p->b->data + column;
-        multiply(p, row, rows, column, columns, b, leading(p->b));
-        return;
+        const void *b =
+            p->args->transpose_b ? at_element(p->b, column, 0) : at_element(p->b, 0, column);
+        return multiply(p, row, rows, column, columns, b, leading(p->b));
     }
-    float *strip = own_scratch(p);
-    for (int64_t first = column; first < column + columns; first += p->strip) {
+    void *strip = own_scratch(p);
+    int failed  = 0;
+    for (int64_t first = column; first < column + columns && failed == 0; first += p->strip) {
         int64_t rest = column + columns - first;
         int64_t n    = rest < p->strip ? rest : p->strip;
-        multiply(p, row, rows, first, n, strip, convert_strip(p, first, n, strip));
+        failed       = multiply(p, row, rows, first, n, strip, convert_strip(p, first, n, strip));
     }
+    return failed;
 }
 
-static void tiled_product(const pb_backend *be, const product *p)
+static pb_status tiled_product(const pb_backend *be, const product *p)
 {
     /* Long sides are cut first: a tile packs both of its factors, which costs least when square. */
     int64_t column_pieces = p->n / (2 * TILE_MIN) + 1;
@@ -172,13 +210,18 @@ static void tiled_product(const pb_backend *be, const product *p)
     int64_t tile_columns  = tile_size(p->n, column_pieces);
     int64_t down          = (p->m + tile_rows - 1) / tile_rows;
     int64_t across        = (p->n + tile_columns - 1) / tile_columns;
-#pragma omp parallel for schedule(dynamic) num_threads(be->threads) if (down * across > 1)
+    int failed            = 0;
+#pragma omp parallel for schedule(dynamic) num_threads(be->threads) if (down * across > 1) \
+    reduction(max                                                                          \
+              : failed)
     for (int64_t tile = 0; tile < down * across; tile++) {
         int64_t row    = tile % down * tile_rows;
         int64_t column = tile / down * tile_columns;
-        one_tile(p, row, p->m - row < tile_rows ? p->m - row : tile_rows, column,
-                 p->n - column < tile_columns ? p->n - column : tile_columns);
+        int status     = one_tile(p, row, p->m - row < tile_rows ? p->m - row : tile_rows, column,
+                              p->n - column < tile_columns ? p->n - column : tile_columns);
+        failed         = status > failed ? status : failed;
     }
+    return failed == 0 ? PB_OK : onednn_failure(failed);
 }
 
 /* An empty sum: C = beta C. */
@@ -207,23 +250,44 @@ size_t cpu_matmul_bytes(const pb_backend *be, int64_t factor, int64_t inner)
            cpu_bytes(strip, sizeof(float)) * (size_t)be->threads;
 }
 
+static bool is_dot(const product *p)
+{
+    return p->m <= DOT_ROWS && p->args->transpose_b && !p->args->transpose_a;
+}
+
+/* oneDNN's, where it multiplies all of the product. */
+static onednn *narrow_of(const pb_backend *be, const product *p)
+{
+    const pb_matmul_args *args = p->args;
+    bool fits = args->alpha == 1.0f && (args->beta == 0.0f || args->beta == 1.0f) && !is_dot(p);
+    return be->bf16 && fits ? ((const cpu *)be)->narrow : NULL;
+}
+
 /* Scratch for the strips of all threads, and before them the rounded A, where it is. */
 static pb_status prepare(pb_backend *be, product *p, pb_tensor *rounded)
 {
     void *scratch = NULL;
     p->rounds     = be->bf16;
-    p->strip      = strip_columns(p->k);
-    size_t of_a   = p->rounds ? cpu_bytes(p->m * p->k, sizeof(float)) : 0;
+    p->narrow     = narrow_of(be, p);
+    p->strip      = p->narrow != NULL && p->b->dtype == PB_DTYPE_BF16 ? 0 : strip_columns(p->k);
+    size_t of_a   = p->rounds ? cpu_bytes(p->m * p->k, element_bytes(p)) : 0;
     PB_TRY(cpu_scratch(be, of_a + strip_bytes(p) * (size_t)be->threads, &scratch));
-    p->scratch = (float *)(void *)((char *)scratch + of_a);
+    p->scratch = (char *)scratch + of_a;
     if (!p->rounds) {
         return PB_OK;
     }
-    *rounded = pb_tensor_2d(scratch, PB_DTYPE_F32, p->a->shape[0], p->a->shape[1]);
+    *rounded = pb_tensor_2d(scratch, p->narrow != NULL ? PB_DTYPE_BF16 : PB_DTYPE_F32,
+                            p->a->shape[0], p->a->shape[1]);
 #pragma omp parallel for num_threads(be->threads) if (p->m * p->k > CPU_PARALLEL_MIN)
     for (int64_t i = 0; i < rounded->shape[0]; i++) {
-        memcpy(cpu_row(rounded, i), cpu_row(p->a, i), (size_t)rounded->shape[1] * sizeof(float));
-        pb_floats_round_bf16(cpu_row(rounded, i), rounded->shape[1]);
+        if (p->narrow != NULL) {
+            pb_floats_to_bf16((uint16_t *)scratch + i * rounded->stride, cpu_row(p->a, i),
+                              PB_DTYPE_F32, rounded->shape[1]);
+        } else {
+            memcpy(cpu_row(rounded, i), cpu_row(p->a, i),
+                   (size_t)rounded->shape[1] * sizeof(float));
+            pb_floats_round_bf16(cpu_row(rounded, i), rounded->shape[1]);
+        }
     }
     p->a = rounded;
     return PB_OK;
@@ -252,10 +316,10 @@ pb_status cpu_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_
     }
     if (p.k == 0) {
         scale_only(&p);
-    } else if (p.m <= DOT_ROWS && args->transpose_b && !args->transpose_a) {
+    } else if (is_dot(&p)) {
         dot_product(be, &p);
     } else {
-        tiled_product(be, &p);
+        PB_TRY(tiled_product(be, &p));
     }
     return PB_OK;
 }

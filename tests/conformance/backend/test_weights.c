@@ -179,6 +179,34 @@ static void rows_are_looked_up_exactly(void **state)
     pb_backend_close(be);
 }
 
+/* Whichever library multiplies them: a weight that is BF16, and one that becomes it. */
+static void products_of_bf16_factors_have_the_same_bits_for_any_threads(void **state)
+{
+    (void)state;
+    enum { M = 530, N = 610, K = 130 };
+    const pb_matmul_args args = {.transpose_b = true, .alpha = 1.0f};
+    for (int half = 0; half < 2; half++) {
+        float *values[2] = {NULL, NULL};
+        for (int i = 0; i < 2; i++) {
+            pb_backend *be = NULL;
+            assert_int_equal(pb_backend_open(table->name, 0, i == 0 ? 1 : 3, &be), PB_OK);
+            assert_int_equal(pb_backend_use_dtype(be, PB_DTYPE_BF16), PB_OK);
+            pb_tensor a = matrix(be, M, K, PB_DTYPE_F32);
+            pb_tensor b = matrix(be, N, K, half != 0 ? PB_DTYPE_BF16 : PB_DTYPE_F32);
+            pb_tensor c = matrix(be, M, N, PB_DTYPE_F32);
+            assert_int_equal(pb_matmul(be, &c, &a, &b, &args), PB_OK);
+            values[i] = host_values(be, &c);
+            pb_backend_free(be, a.data);
+            pb_backend_free(be, b.data);
+            pb_backend_free(be, c.data);
+            pb_backend_close(be);
+        }
+        assert_memory_equal(values[0], values[1], M * N * sizeof *values[0]);
+        free(values[0]);
+        free(values[1]);
+    }
+}
+
 /* Products of bf16 factors are those of the rounded values; sums stay F32. */
 static void bf16_factors_are_rounded(void **state)
 {
@@ -260,6 +288,7 @@ int main(void)
         cmocka_unit_test(products_are_those_of_the_f32_values),
         cmocka_unit_test(a_part_of_a_weight_can_be_multiplied),
         cmocka_unit_test(rows_are_looked_up_exactly),
+        cmocka_unit_test(products_of_bf16_factors_have_the_same_bits_for_any_threads),
         cmocka_unit_test(bf16_factors_are_rounded),
         cmocka_unit_test(other_factors_are_refused),
     };

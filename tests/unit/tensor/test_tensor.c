@@ -196,6 +196,32 @@ static void f32_rounds_to_the_nearest_even_bf16(void **state)
     assert_int_equal(pb_f32_to_bf16(-INFINITY), 0xff80);
 }
 
+/* From every type, in more than one run of the conversion. */
+static void runs_round_to_bf16_as_single_values_do(void **state)
+{
+    enum { N = 1000 };
+    float wide[N];
+    float of_half[N];
+    uint16_t half[N];
+    uint16_t got[N];
+    (void)state;
+    for (uint32_t i = 0; i < N; i++) {
+        wide[i] = from_bits(i * 4294967u);
+        half[i] = (uint16_t)(i * 65u);
+    }
+    pb_floats_to_bf16(got, wide, PB_DTYPE_F32, N);
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(got[i], pb_f32_to_bf16(wide[i]));
+    }
+    pb_floats_to_f32(of_half, half, PB_DTYPE_F16, N);
+    pb_floats_to_bf16(got, half, PB_DTYPE_F16, N);
+    for (int i = 0; i < N; i++) {
+        assert_true(got[i] == pb_f32_to_bf16(of_half[i]) || isnan(of_half[i]));
+    }
+    pb_floats_to_bf16(got, half, PB_DTYPE_BF16, N);
+    assert_memory_equal(got, half, sizeof got);
+}
+
 static void nan_stays_nan(void **state)
 {
     (void)state;
@@ -217,6 +243,7 @@ int main(void)
         cmocka_unit_test(f8_e4m3_has_its_known_values),
         cmocka_unit_test(runs_convert_as_single_values_do),
         cmocka_unit_test(f32_rounds_to_the_nearest_even_bf16),
+        cmocka_unit_test(runs_round_to_bf16_as_single_values_do),
         cmocka_unit_test(nan_stays_nan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
