@@ -15,8 +15,8 @@
 
 enum { BACKEND_TEXT_BYTES = 1024 };
 
-/* The reference rate for `mfu`. Other kernels were measured on one thread; on several threads the
- * same ratio is assumed. */
+/* The reference rate for `mfu`. Other kernels were measured on one thread, with F32 factors; on
+ * several threads the same ratio is assumed. */
 static pb_status find_peak(pb_cell_env *env)
 {
     pb_kernels kernels;
@@ -25,10 +25,9 @@ static pb_status find_peak(pb_cell_env *env)
     pb_kernels_get(&kernels);
     double ratio     = pb_kernels_best(&kernels, &best);
     env->peak_gflops = ratio * env->gemm_gflops;
-    if (!pb_backend_is_host(env->backend)) {
+    if (!pb_backend_is_host(env->backend) || env->setup.dtype != PB_DTYPE_F32) {
         env->peak_gflops = env->gemm_gflops;
-        PB_TRY(pb_string_printf(&text, "square %s product, %s",
-                                pb_dtype_name(pb_backend_activation(env->backend)),
+        PB_TRY(pb_string_printf(&text, "square %s product, %s", pb_dtype_name(env->setup.dtype),
                                 pb_backend_describe(env->backend)));
         env->peak_source = text.data;
         return PB_OK;
