@@ -66,10 +66,12 @@ class Guarded(case.Case):
         self.assertEqual(len(set(digests)), 1, digests)
 
     def test_weights_are_placed_once_and_bytes_of_a_cell_do_not_depend_on_the_cells_before_it(self):
-        self.world.copy_model("twin")  # of one folder, both would have the same weights
-        grid = self.world.grid([self.world.model(), "twin"], [self.world.dataset()], ["lora", "full"], (1, 2))
+        models = ["even", "twin"]  # of one folder, both would have the same weights; of equally long names, cells the same bytes
+        for name in models:
+            self.world.copy_model(name)
+        grid = self.world.grid(models, [self.world.dataset()], ["lora", "full"], (1, 2))
         told = self.run_grid(grid, 0, self.output, "--device", "guarded").err
-        self.assertEqual(sorted(re.findall(r"model (\w+): [\d.]+ MB placed in the memory of guarded", told)), ["good", "twin"])
+        self.assertEqual(sorted(re.findall(r"model (\w+): [\d.]+ MB placed in the memory of guarded", told)), models)
         peaks = {}
         for (_, _, method, seed), cell in self.cells().items():
             peaks.setdefault((method, seed), []).append(cell["memory_peak_gb"])
