@@ -208,9 +208,24 @@ static dnnl_status_t open_all(onednn *library)
     return status;
 }
 
+/* The library brings an OpenMP of its own where ours is linked statically, whose threads nobody
+ * limits. */
+static bool shares_openmp(void)
+{
+    void *program = dlopen(NULL, RTLD_LAZY);
+    bool shares   = program != NULL && dlsym(program, "omp_set_num_threads") != NULL;
+    if (program != NULL) {
+        (void)dlclose(program);
+    }
+    return shares;
+}
+
 static bool load(void)
 {
     bool whole = true;
+    if (!shares_openmp()) {
+        return false;
+    }
     api.handle = api.handle != NULL ? api.handle : dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
     if (api.handle == NULL) {
         return false;

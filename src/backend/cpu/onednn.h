@@ -20,8 +20,8 @@ typedef struct onednn_product {
     bool adds;
 } onednn_product;
 
-/* NULL where the program was built without oneDNN, the library is not there when it runs, or it has
- * no such products for this processor. */
+/* NULL where the program was built without oneDNN or with a static OpenMP, the library is not there
+ * when it runs, or it has no such products for this processor. */
 pb_status onednn_open(onednn **out) PB_MUST_USE;
 void onednn_close(onednn *library); /* accepts NULL */
 /* "oneDNN 2.6.3", once it was opened. */
