@@ -23,26 +23,32 @@ static pb_status remove_temporary(void *prefix, const char *path, const char *na
     return PB_OK;
 }
 
+/* Of a folder that may be missing. */
+static pb_status remove_temporaries_of(const char *directory, const char *name)
+{
+    char *path       = NULL;
+    pb_status status = PB_OK;
+    PB_TRY(pb_path_join(directory, name, &path));
+    if (pb_path_is_directory(path)) {
+        status = pb_path_each(path, NULL, remove_temporary, "");
+    }
+    pb_memory_free(path);
+    return status;
+}
+
 /* Only the files of a run of this sweep: `merge` may be writing a file of another name. */
 static pb_status remove_leftovers(const char *directory, const char *sweep)
 {
-    pb_string merged  = {0};
-    char *shards      = NULL;
-    char *checkpoints = NULL;
+    pb_string merged = {0};
     pb_status status;
 
     PB_TRY_GOTO(status, pb_string_printf(&merged, "%s.h5.tmp.", sweep), out);
-    PB_TRY_GOTO(status, pb_path_join(directory, "shards", &shards), out);
     PB_TRY_GOTO(status, pb_path_each(directory, NULL, remove_temporary, "plan.json.tmp."), out);
     PB_TRY_GOTO(status, pb_path_each(directory, NULL, remove_temporary, merged.data), out);
-    PB_TRY_GOTO(status, pb_path_each(shards, NULL, remove_temporary, ""), out);
-    PB_TRY_GOTO(status, pb_path_join(directory, "checkpoints", &checkpoints), out);
-    if (pb_path_is_directory(checkpoints)) {
-        PB_TRY_GOTO(status, pb_path_each(checkpoints, NULL, remove_temporary, ""), out);
-    }
+    PB_TRY_GOTO(status, remove_temporaries_of(directory, "shards"), out);
+    PB_TRY_GOTO(status, remove_temporaries_of(directory, "checkpoints"), out);
+    PB_TRY_GOTO(status, remove_temporaries_of(directory, "attempts"), out);
 out:
-    pb_memory_free(checkpoints);
-    pb_memory_free(shards);
     pb_string_clear(&merged);
     return status;
 }

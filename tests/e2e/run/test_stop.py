@@ -7,6 +7,7 @@ import time
 import case
 import program
 import results
+import world
 
 
 class Stop(case.Case):
@@ -78,6 +79,8 @@ class Stop(case.Case):
         the middle of a write: the next run removes what is left behind."""
         result = self.stop(signal.SIGTERM, 2, lambda process: [process.pid])
         self.assertNotEqual(result.code, 0, str(result))
+        for folder in ("shards", "checkpoints", "attempts"):
+            world.write(os.path.join(self.output, folder, "cell.tmp.host.1.2"), b"half")
         self.run_grid(self.grid, 0, ranks=2)
         self.assertEqual(results.temporaries(self.output), [])
         self.assertEqual(len(self.cells()), 12)
