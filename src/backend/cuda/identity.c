@@ -8,7 +8,7 @@
 
 enum { VALUE = 384 };
 
-/* Codes with which the runtime says that there is no device for this process, and the remedy. */
+/* Codes by which the runtime reports no device for this process, and the remedy. */
 typedef struct absence {
     cudaError_t code;
     const char *remedy;
