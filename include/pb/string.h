@@ -48,7 +48,7 @@ const char *pb_string_nearest(const char *name, const char *const *candidates);
  * none). */
 const char *pb_string_nearer(const char *name, const char *best, const char *candidate);
 
-/* For the end of a message about a name that does not exist: `; did you mean "lora"? there are: a,
+/* For the end of a message about a name that does not exist: `; did you mean "lora"? Known: a,
  * b, c` into `text`, which it returns; names that do not fit are replaced by three dots. */
 enum { PB_HINT_BYTES = 1024 };
 const char *pb_string_hint(char text[PB_HINT_BYTES], const char *name,

@@ -34,7 +34,7 @@ static pb_status fail_unknown(const pb_registry *registry, const char *name, siz
     }
     pb_string_hint(hint, name, names);
     pb_memory_free(names);
-    return PB_FAIL(PB_ERR_CONFIG, "there is no %s \"%s\"%s", registry->kind, name, hint);
+    return PB_FAIL(PB_ERR_CONFIG, "unknown %s \"%s\"%s", registry->kind, name, hint);
 }
 
 pb_status pb_registry_find(const pb_registry *registry, const char *name, size_t *index)

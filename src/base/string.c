@@ -302,7 +302,7 @@ const char *pb_string_hint(char text[PB_HINT_BYTES], const char *name,
         used = (size_t)snprintf(text, PB_HINT_BYTES, "; did you mean \"%.*s\"?", NAME_LIMIT, near);
     }
     for (size_t i = 0; candidates[i] != NULL; i++) {
-        const char *before = i > 0 ? ", " : near != NULL ? " there are: " : "; there are: ";
+        const char *before = i > 0 ? ", " : near != NULL ? " Known: " : "; known: ";
         if (used + strlen(before) + strlen(candidates[i]) + sizeof dots > PB_HINT_BYTES) {
             (void)snprintf(text + used, PB_HINT_BYTES - used, "%s", dots);
             break;

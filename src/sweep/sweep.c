@@ -127,8 +127,8 @@ static pb_status open_grid(const char *path, const char *const *sets, int64_t co
         PB_TRY_GOTO(status,
                     pb_string_printf(&known, "%s%s", i > 0 ? ", " : "", files.items[i].path), done);
     }
-    status = PB_FAIL(PB_ERR_CONFIG, "cannot open %s: No such file or directory; there are: %s",
-                     path, known.data != NULL ? known.data : "no grids");
+    status = PB_FAIL(PB_ERR_CONFIG, "cannot open %s: No such file or directory; the grids are: %s",
+                     path, known.data != NULL ? known.data : "none");
 done:
     pb_string_clear(&known);
     pb_grid_files_clear(&files);

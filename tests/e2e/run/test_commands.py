@@ -138,10 +138,10 @@ class List(case.Case):
         self.expect(program.run(["list"]), 2, "usage: peftbench list models|datasets")
 
     def test_unknown_names_list_what_exists(self):
-        for arguments, *texts in ((["bench", "--method", "xxxxxxxx"], "there are: none, full, lora"),
-                                  (["prompt", "--explain", "xxxxxxxx"], "there are: ", "rte", "winogrande"),
+        for arguments, *texts in ((["bench", "--method", "xxxxxxxx"], "known: none, full, lora"),
+                                  (["prompt", "--explain", "xxxxxxxx"], "known: ", "rte", "winogrande"),
                                   (["data", "demo-pairs", "--model", "x", "--template", "xxxxxxxx"], "llama3, qwen3"),
-                                  (["xxxxxxxx"], "there are: run, plan")):
+                                  (["xxxxxxxx"], "known: run, plan")):
             with self.subTest(arguments):
                 self.expect(program.run(arguments), 2, *texts)
 

@@ -95,7 +95,7 @@ class Guarded(case.Case):
     def test_users_do_not_see_it(self):
         self.expect(program.run(["info", "--device", "guarded"]), 0)
         program.PROGRAM = self.users
-        self.expect(program.run(["info", "--device", "guarded"]), 2, 'there is no backend "guarded"')
+        self.expect(program.run(["info", "--device", "guarded"]), 2, 'unknown backend "guarded"')
 
 
 if __name__ == "__main__":

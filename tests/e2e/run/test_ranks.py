@@ -96,7 +96,7 @@ class Started(case.Case):
         self.refuse(["run", "--help"], "different commands")
         self.refuse([*self.own, "--bogus"], "rank 1", "--bogus")
         self.refuse(["run", "-o", self.output], "rank 1", "give one grid file")
-        self.refuse(["rum"], "rank 1", 'there is no command "rum"')
+        self.refuse(["rum"], "rank 1", 'unknown command "rum"')
 
 
 class Files(case.Case):

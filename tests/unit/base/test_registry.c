@@ -48,17 +48,15 @@ static void an_unknown_name_is_refused_with_the_nearest(void **state)
     (void)state;
     for (int r = 0; r < REGISTRIES; r++) {
         assert_int_equal(pb_registry_find(&registries[r], "lorra", &index), PB_ERR_CONFIG);
-        assert_string_equal(
-            pb_error_message(),
-            "there is no method \"lorra\"; did you mean \"lora\"? there are: lora, ia3");
+        assert_string_equal(pb_error_message(),
+                            "unknown method \"lorra\"; did you mean \"lora\"? Known: lora, ia3");
         assert_int_equal(index, 7);
     }
     pb_registry open = registries[0];
     open.also        = "auto";
     assert_int_equal(pb_registry_find(&open, "atuo", &index), PB_ERR_CONFIG);
-    assert_string_equal(
-        pb_error_message(),
-        "there is no method \"atuo\"; did you mean \"auto\"? there are: auto, lora, ia3");
+    assert_string_equal(pb_error_message(),
+                        "unknown method \"atuo\"; did you mean \"auto\"? Known: auto, lora, ia3");
     pb_error_clear();
     assert_int_equal(pb_memory_current(), 0);
 }

@@ -179,8 +179,8 @@ static void a_hint_names_the_nearest_and_all(void **state)
 
     (void)state;
     assert_string_equal(pb_string_hint(text, "lorra", names),
-                        "; did you mean \"lora\"? there are: lora, ia3, full");
-    assert_string_equal(pb_string_hint(text, "zzzzzzzz", names), "; there are: lora, ia3, full");
+                        "; did you mean \"lora\"? Known: lora, ia3, full");
+    assert_string_equal(pb_string_hint(text, "zzzzzzzz", names), "; known: lora, ia3, full");
     assert_string_equal(pb_string_hint(text, "zzzzzzzz", none), "");
     for (int i = 0; i < 300; i++) {
         many[i] = "a-name-of-some-length";

@@ -179,11 +179,10 @@ static void options_of_a_field_take_all_but_the_name_from_it(void **state)
 /* The message about a device that this build lacks: it lists those of the build. */
 static const char *no_device(const char *given, char *text, size_t size)
 {
-    int length =
-        snprintf(text, size,
-                 "train: --device: there is no backend \"%s\"; did you mean \"cpu\"? there "
-                 "are: auto",
-                 given);
+    int length = snprintf(text, size,
+                          "train: --device: unknown backend \"%s\"; did you mean \"cpu\"? Known: "
+                          "auto",
+                          given);
     for (const pb_backend_ops *const *ops = pb_backend_registry(); *ops != NULL; ops++) {
         length += snprintf(text + length, size - (size_t)length, ", %s", (*ops)->name);
     }
@@ -209,11 +208,11 @@ static void mistakes_name_the_option_and_the_nearest_one(void **state)
     EXPECT_REFUSED("train: --steps 99999999999999999999 is not an integer", "--steps",
                    "99999999999999999999");
     EXPECT_REFUSED("train: --lr nan is not a number", "--lr", "nan");
-    EXPECT_REFUSED("train: --format csx is not one of its values; did you mean \"csv\"? there are: "
+    EXPECT_REFUSED("train: --format csx is not one of its values; did you mean \"csv\"? Known: "
                    "text, csv",
                    "--format", "csx");
-    EXPECT_REFUSED("train: --dtype int8 is not one of its values; there are: f32, bf16", "g",
-                   "--model", "m", "--dtype", "int8");
+    EXPECT_REFUSED("train: --dtype int8 is not one of its values; known: f32, bf16", "g", "--model",
+                   "m", "--dtype", "int8");
     EXPECT_REFUSED("train: --batch 65 is outside 1 … 64", "--batch", "65");
     EXPECT_FAILURE(PB_ERR_CONFIG, no_device("gpu", text, sizeof text), "g", "--model", "m",
                    "--device", "gpu");
@@ -291,11 +290,10 @@ static void an_unknown_command_names_the_nearest(void **state)
     char *const helpful[] = {"peftbench", "help", "qqqqqq"};
     assert_int_equal(pb_cli_dispatch(commands, comm, 2, words, &code), PB_ERR_CONFIG);
     assert_string_equal(pb_error_message(),
-                        "there is no command \"trian\"; did you mean \"train\"? there are: "
+                        "unknown command \"trian\"; did you mean \"train\"? Known: "
                         "train, merge");
     assert_int_equal(pb_cli_dispatch(commands, comm, 3, helpful, &code), PB_ERR_CONFIG);
-    assert_string_equal(pb_error_message(),
-                        "there is no command \"qqqqqq\"; there are: train, merge");
+    assert_string_equal(pb_error_message(), "unknown command \"qqqqqq\"; known: train, merge");
 }
 
 static void status_and_exit_code_of_a_command_come_through(void **state)

@@ -161,7 +161,7 @@ static void filters_and_columns_that_do_not_fit_are_errors_of_the_configuration(
 #define LISTS "columns = [\"s:string\", \"l:strings\", \"t:strings_text?\"]; answer = \"\"; "
     (void)state;
     assert_config(LISTS "\n lines = [\"{s:upper}\"];",
-                  "made-up.cfg:2: dataset.lines: {s:upper}: there is no filter \"upper\"");
+                  "made-up.cfg:2: dataset.lines: {s:upper}: unknown filter \"upper\"");
     assert_config(LISTS "lines = [\"{s:join}\"];", "filter join is for one list as a whole");
     assert_config(LISTS "lines = [\"{l[0]:join}\"];", "filter join is for one list as a whole");
     assert_config(LISTS "lines = [\"{l|l:join}\"];", "filter join is for one list as a whole");

@@ -33,8 +33,7 @@ static void keys_that_do_not_fit_are_named(void **state)
 {
     (void)state;
     assert_bad("builder = \"templat\";", "did you mean \"template\"?");
-    assert_bad("task = \"guess\";",
-               "there is no task \"guess\"; there are: label, number, text, code");
+    assert_bad("task = \"guess\";", "unknown task \"guess\"; known: label, number, text, code");
     assert_bad("columns = [\"s\"];", "\"s\" is not \"name:type\"");
     assert_bad("columns = [\":string\"];", "is not \"name:type\"");
     assert_bad("columns = [\"s:strin\"];", "type strin is not one of");
@@ -51,9 +50,9 @@ static void keys_that_do_not_fit_are_named(void **state)
     assert_bad(COLUMNS "lables = [\"a\"];", "made-up.cfg:1");
     assert_bad("builder = \"synthetic\";", "needs classes");
     /* Each at its own line. */
-    assert_bad("\n task = \"guess\";", "made-up.cfg:2: there is no task");
+    assert_bad("\n task = \"guess\";", "made-up.cfg:2: unknown task");
     assert_bad("\n builder = \"templat\";",
-               "made-up.cfg:2: there is no builder \"templat\"; did you mean \"template\"?");
+               "made-up.cfg:2: unknown builder \"templat\"; did you mean \"template\"?");
     assert_bad("columns = [\"s:string\",\n \"t\"];", "made-up.cfg:2: dataset.columns");
     assert_bad("\n columns = [\"label:label\"];", "made-up.cfg:2: dataset.columns: \"label\"");
     assert_bad(COLUMNS "\n label_values = [\"1\"];", "made-up.cfg:2: dataset.label_values");

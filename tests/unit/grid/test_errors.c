@@ -33,12 +33,11 @@ static const mistake mistakes[] = {
     {SWEEP("[]", "\"rte\"", "\"none\"", ""), NULL,
      ":2: models is empty; it needs one or more names", false},
     {SWEEP("\"small\"", "[\"rte\",\n \"rtee\"]", "\"none\"", ""), NULL,
-     ":4: dataset \"rtee\" has no file; did you mean \"rte\"? there are: boolq, rte, sst2 (looked "
+     ":4: dataset \"rtee\" has no file; did you mean \"rte\"? Known: boolq, rte, sst2 (looked "
      "for ",
      false},
     {SWEEP("\"small\"", "\"rte\"", "\"none\"", ""), "sweep.methods=[lor]",
-     "--set sweep.methods=[lor]: method \"lor\" has no file; did you mean \"lora\"? there are: ",
-     true},
+     "--set sweep.methods=[lor]: method \"lor\" has no file; did you mean \"lora\"? Known: ", true},
     {SWEEP("\"gone/x.cfg\"", "\"rte\"", "\"none\"", ""), NULL,
      ":2: model \"gone/x.cfg\": no such file: ", false},
     {SWEEP("\"../small\"", "\"rte\"", "\"none\"", ""), NULL,

@@ -15,7 +15,7 @@ static void unknown_method_names_the_nearest(void **state)
     (void)state;
     const pb_method_ops *ops = NULL;
     assert_error(pb_method_find("lorra", &ops), PB_ERR_CONFIG, "did you mean \"lora\"");
-    assert_error(pb_method_find("qqqqqqqqqqqq", &ops), PB_ERR_CONFIG, "there are: none, full");
+    assert_error(pb_method_find("qqqqqqqqqqqq", &ops), PB_ERR_CONFIG, "known: none, full");
     assert_null(ops);
 }
 

@@ -228,7 +228,7 @@ static void what_cannot_be_scored_is_refused(void **state)
 
     (void)state;
     assert_error(score("f2", PB_PROTOCOL_PAPER, predictions, references, 1, 2, &r), PB_ERR_CONFIG,
-                 "there is no metric \"f2\"");
+                 "unknown metric \"f2\"");
     assert_error(score("macro_f", PB_PROTOCOL_PAPER, predictions, references, 1, 2, &r),
                  PB_ERR_CONFIG, "did you mean \"macro_f1\"?");
     assert_error(score("f1", PB_PROTOCOL_PAPER, predictions, references, 1, 1, &r), PB_ERR_CONFIG,

@@ -110,7 +110,7 @@ static void test_names_and_lookup_agree(void **state)
     (void)state;
     const pb_template *tpl = NULL;
     assert_error(pb_template_find("llama", &tpl), PB_ERR_CONFIG,
-                 "there is no chat template \"llama\"; did you mean \"llama3\"? there are: auto, ");
+                 "unknown chat template \"llama\"; did you mean \"llama3\"? Known: auto, ");
     for (size_t i = 0; pb_template_at(i) != NULL; i++) {
         assert_ptr_equal(template_of(pb_template_name(pb_template_at(i))), pb_template_at(i));
     }
