@@ -2,7 +2,7 @@
 /* A packed batch: rows of tokens as a forest of segments, without padding, with common prefixes
  * computed once; and the order in which rows are taken.
  *
- * A batch may be padded: after everything else, one more root has rows of token 0 that no other row
+ * A batch may be padded: after everything else, more roots have rows of token 0 that no other row
  * sees, outputs, and labels without a target. What they add to a sum over rows is zero. */
 #pragma once
 
@@ -46,6 +46,9 @@ typedef struct pb_batch_options {
     bool share;           /* compute common prefixes once; must be off where dropout acts */
     bool trim; /* leave out tokens that neither predict a label nor are seen by one that does */
     bool pad;  /* round the sizes of a batch with labels up, so that few different ones occur */
+    /* To measure and to check what is saved: rows are as long as the longest one; every row is an
+     * output; every row is the padding's label, too, unless it is a sample's. */
+    bool square, out_everywhere, label_everywhere;
 } pb_batch_options;
 
 typedef struct pb_batch {

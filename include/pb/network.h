@@ -23,6 +23,26 @@ pb_backend *pb_network_backend(const pb_network *net);
  * bound nor merged is refused by name. */
 pb_status pb_network_merge(pb_network *net) PB_MUST_USE;
 
+/* What a network leaves out because no result needs it. Each can be done nevertheless, to measure
+ * what that costs and to check that it changes nothing but the rounding of F32. */
+typedef enum pb_saving {
+    PB_SAVING_PADDING, /* rows are as long as they are, not as the longest one of their batch */
+    PB_SAVING_PREFIX,  /* common beginnings of the rows of a batch are computed once */
+    PB_SAVING_HEAD,    /* the vocabulary projection exists for labels only */
+    PB_SAVING_LAST,    /* so do queries and feed-forward of the last layer */
+    PB_SAVING_LOWEST,  /* the backward ends at the lowest trained site */
+    PB_SAVING_CACHE,   /* generation keeps keys and values */
+    PB_SAVING_LEAVING, /* finished rows leave the batch */
+    PB_SAVING_DRAFTS,  /* answers that are likely are verified in one pass */
+    PB_SAVING_COUNT
+} pb_saving;
+
+extern const char *const pb_saving_names[]; /* "padding", … */
+
+/* From now on the network saves everything but these: bits 1 << PB_SAVING_…. A member of a gang is
+ * told before the gang is made. */
+void pb_network_without(pb_network *net, unsigned savings);
+
 /* How a batch must be packed for this network's method. `training`: dropout acts, so prefixes may
  * not be shared. */
 pb_batch_options pb_network_batch_options(const pb_network *net, bool training);
@@ -59,7 +79,10 @@ typedef struct pb_generate_options {
     int64_t max_new_tokens;
     const int32_t *stop_ids; /* generation of a row ends with one of these (kept as the last id) */
     int64_t stop_count;
-    int64_t batch;               /* rows at once */
+    int64_t batch;           /* rows at once */
+    const pb_sample *drafts; /* [draft_count] answers that are likely, each with its end: what
+                                is generated is the same, in fewer passes */
+    int64_t draft_count;
     bool (*stop)(void *context); /* asked before every token; true: PB_STOPPED. NULL: never */
     void *context;
 } pb_generate_options;

@@ -19,6 +19,7 @@ typedef struct packer {
     int64_t *first;   /* [samples] where a sample starts in row_of */
     int32_t *order;   /* [samples] their indices, grouped by split */
     int64_t *start;   /* [rows + 1] first label of every packed row */
+    int64_t longest;  /* tokens of a sample that are packed */
 } packer;
 
 static int64_t packed_length(const pb_sample *s, bool trim)
@@ -192,11 +193,14 @@ int64_t pb_batch_padded_labels(int64_t labels)
 
 static pb_status allocate(packer *p, int64_t count, int64_t tokens, int64_t labels)
 {
-    batch_room r = {.segments = 2 * count + 3,
-                    .rows     = tokens + p->out->virtual_rows,
-                    .labels   = labels,
-                    .outs     = labels > count ? labels : count,
-                    .samples  = count};
+    const pb_batch_options *o = p->options;
+    int64_t rows              = p->out->virtual_rows + (o->square ? count * p->longest : tokens);
+    int64_t outs              = labels > count ? labels : count;
+    batch_room r              = {.segments = (o->square ? 3 : 2) * count + 3,
+                                 .rows     = rows,
+                                 .labels   = labels + (o->label_everywhere ? rows : 0),
+                                 .outs     = o->out_everywhere && rows > outs ? rows : outs,
+                                 .samples  = count};
     if (p->options->pad && labels > 0) {
         r.labels = pb_batch_padded_labels(r.labels);
         r.outs   = pb_batch_padded_labels(r.outs);
@@ -255,7 +259,7 @@ static void place_labels(packer *p, int64_t count)
     }
     out->labels        = out->forest.rows > 0 ? start[out->forest.rows - 1] : 0;
     out->padded_labels = out->labels;
-    for (int64_t n = 0; n < out->labels; n++) {
+    for (int64_t n = 0; n < out->labels && !p->options->out_everywhere; n++) {
         if (n == 0 || out->label_rows[n] != out->label_rows[n - 1]) {
             out->out_rows[out->outs++] = out->label_rows[n];
         }
@@ -299,11 +303,53 @@ static void add_padding(pb_batch *out, int64_t rows)
     out->forest.rows = rows;
 }
 
+/* Every sample gets as many rows as the longest one has. */
+static void square(packer *p, int64_t count)
+{
+    for (int64_t s = 0; s < count; s++) {
+        add_padding(p->out, p->out->forest.rows + p->longest - p->lengths[s]);
+    }
+}
+
+static void widen_outs(pb_batch *out)
+{
+    out->outs = out->forest.rows;
+    for (int64_t row = 0; row < out->outs; row++) {
+        out->out_rows[row] = (int32_t)row;
+    }
+    for (int64_t n = 0; n < out->labels; n++) {
+        out->label_slots[n] = out->label_rows[n];
+    }
+}
+
+static void add_padded_label(pb_batch *out, int64_t slot)
+{
+    int64_t n             = out->padded_labels++;
+    out->label_slots[n]   = (int32_t)slot;
+    out->label_rows[n]    = out->out_rows[slot];
+    out->label_samples[n] = -1;
+    out->targets[n]       = -1;
+}
+
+/* Those that are no sample's label become the padding's. */
+static void widen_labels(pb_batch *out)
+{
+    for (int64_t slot = 0, n = 0; slot < out->outs; slot++) {
+        bool own = n < out->labels && out->label_slots[n] == slot;
+        while (n < out->labels && out->label_slots[n] == slot) {
+            n++;
+        }
+        if (!own) {
+            add_padded_label(out, slot);
+        }
+    }
+}
+
 /* The last rows are wanted, and the last wanted one has the labels. */
 static pb_status pad(pb_batch *out)
 {
     int64_t outs   = pb_batch_padded_labels(out->outs);
-    int64_t labels = pb_batch_padded_labels(out->labels);
+    int64_t labels = pb_batch_padded_labels(out->padded_labels);
     int64_t rows   = pb_batch_padded_rows(out->forest.rows + outs - out->outs);
     if (rows > INT32_MAX) {
         return PB_FAIL(PB_ERR_ARGUMENT, "a batch of %" PRId64 " rows is too large", rows);
@@ -313,27 +359,25 @@ static pb_status pad(pb_batch *out)
         out->out_rows[out->outs] = (int32_t)(rows - (outs - out->outs));
         out->outs++;
     }
-    for (int64_t n = out->labels; n < labels; n++) {
-        out->label_slots[n]   = (int32_t)(outs - 1);
-        out->label_rows[n]    = out->out_rows[outs - 1];
-        out->label_samples[n] = -1;
-        out->targets[n]       = -1;
+    while (out->padded_labels < labels) {
+        add_padded_label(out, outs - 1);
     }
-    out->padded_labels = labels;
     return PB_OK;
 }
 
 /* Tokens of all samples. Lengths are checked before anything of theirs is read. */
-static pb_status count_tokens(const packer *p, int64_t count, int64_t *total)
+static pb_status count_tokens(packer *p, int64_t count, int64_t *total)
 {
     *total = 0;
     for (int64_t s = 0; s < count; s++) {
         if (p->samples[s].length < 1) {
             return PB_FAIL(PB_ERR_ARGUMENT, "sample %" PRId64 " of the batch has no tokens", s);
         }
+        int64_t packed = packed_length(&p->samples[s], p->options->trim);
+        p->longest     = packed > p->longest ? packed : p->longest;
         *total += p->samples[s].length;
     }
-    int64_t rows = *total + p->out->virtual_rows;
+    int64_t rows = p->out->virtual_rows + (p->options->square ? count * p->longest : *total);
     if (rows > INT32_MAX) {
         return PB_FAIL(PB_ERR_ARGUMENT, "a batch of %" PRId64 " rows is too large", rows);
     }
@@ -349,6 +393,25 @@ static int64_t count_labels(const packer *p, int64_t count)
         }
     }
     return labels;
+}
+
+/* Outputs and labels. */
+static void place(packer *p, int64_t count, int64_t labels)
+{
+    if (labels > 0) {
+        place_labels(p, count);
+    } else if (!p->options->out_everywhere) {
+        place_last_rows(p->out);
+    }
+    if (p->options->square) {
+        square(p, count);
+    }
+    if (p->options->out_everywhere) {
+        widen_outs(p->out);
+    }
+    if (p->options->label_everywhere && labels > 0) {
+        widen_labels(p->out);
+    }
 }
 
 static pb_status pack(packer *p, int64_t count)
@@ -369,11 +432,7 @@ static pb_status pack(packer *p, int64_t count)
         at += p->lengths[s];
     }
     split(p, p->order, count, 0, emit_root(out));
-    if (labels > 0) {
-        place_labels(p, count);
-    } else {
-        place_last_rows(out);
-    }
+    place(p, count, labels);
     if (p->options->pad && labels > 0) {
         PB_TRY(pad(out));
     }

@@ -46,6 +46,7 @@ static void unite(const pb_gang *gang)
         for (int64_t i = 0; i < pb_model_site_count(net->model); i++) {
             net->acts[i] |= member->acts[i];
         }
+        net->without |= member->without;
         if (member->scratch_width > net->scratch_width) {
             net->scratch_width = member->scratch_width;
         }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Greedy generation. The prompts of a batch are packed as a forest, so a prefix that they share is
  * computed and cached once; each row then grows one segment of its own under the segment of its
- * last token. A step computes one new row per row that is still going. Finished rows leave the
- * batch. */
+ * last token. A step computes the new token of every row that is still going and, below it, the
+ * rest of each draft that begins like the row: as long as the network predicts what a draft says,
+ * the same step has the next prediction. The keys of drafts are dropped, so tokens that they
+ * contributed to a row that goes on are computed again. Finished rows leave the batch. */
 #include "internal.h"
 
 #include "pb/memory.h"
@@ -19,15 +21,28 @@ typedef struct generation {
     int64_t first, all; /* row of the first prompt, and how many there are, for messages */
     pb_generated *out;  /* [prompt.samples] */
 
-    /* One step: segments are those of the prompt without rows, then one per active row. */
+    int64_t drafts;     /* of the options, unless they are not used */
+    int64_t draft_keys; /* most of one row */
+    int64_t most_rows;  /* of a step */
+    int32_t *kept;      /* [samples] new tokens with keys in the row's own segment */
+    bool *ended;        /* [samples] */
+    int64_t going;      /* samples that are not */
+
+    /* One step: segments are those of the prompt without rows, then one per active row, each
+     * followed by those of its drafts. */
     pb_segment *segments;
-    int32_t *active;    /* [n] samples still going */
-    int32_t *ids;       /* [n] */
-    int32_t *positions; /* [n] */
-    int32_t *key_rows;  /* [T] of the prompt, [n] of a step: where new keys go in the cache */
-    int32_t *best;      /* [samples] */
-    float *largest;     /* [samples] logits of `best` */
-    int64_t count;      /* n */
+    int32_t *active;        /* [n] samples that are computed */
+    int32_t *slots;         /* [n] the output of its newest token; those of its drafts follow */
+    int32_t *ids;           /* [rows] */
+    int32_t *positions;     /* [rows] */
+    int32_t *key_rows;      /* [rows] where new keys go in the cache */
+    int32_t *out_rows;      /* [outs] */
+    int32_t *out_positions; /* [outs] */
+    int32_t *best;          /* [outs] */
+    float *largest;         /* [outs] logits of `best` */
+    int64_t count;          /* n */
+    int64_t outs;
+    bool reserving; /* memory, as if every draft began like every row */
 } generation;
 
 /* The first key of what a row generates. */
@@ -36,10 +51,24 @@ static int64_t first_key(const generation *g, int64_t sample)
     return g->prompt.forest.keys + sample * g->options->max_new_tokens;
 }
 
+/* Rows of a draft that are computed for a row with `count` new ids: those after them but the last
+ * one, whose successor nobody asks for. None where the draft begins differently. */
+static int64_t draft_rows(const generation *g, int64_t draft, const int32_t *ids, int64_t count)
+{
+    const pb_sample *d = &g->options->drafts[draft];
+    int64_t most       = g->options->max_new_tokens;
+    int64_t end        = (d->length < most ? d->length : most) - 1;
+    if (end <= count) {
+        return 0;
+    }
+    bool begins = g->reserving || memcmp(d->ids, ids, (size_t)count * sizeof *ids) == 0;
+    return begins ? end - count : 0;
+}
+
 static pb_status open_store(const generation *g, pb_tensor *store)
 {
     int64_t width    = g->net->config->kv_heads * g->net->config->head_dim;
-    int64_t capacity = first_key(g, g->prompt.samples);
+    int64_t capacity = first_key(g, g->prompt.samples) + g->prompt.samples * g->draft_keys;
     void *data       = NULL;
     PB_TRY(pb_backend_alloc(g->net->backend,
                             (size_t)capacity * (size_t)width * pb_dtype_size(g->net->act), &data));
@@ -47,11 +76,12 @@ static pb_status open_store(const generation *g, pb_tensor *store)
     return PB_OK;
 }
 
-/* Holds the keys of the prompt and of every token that a row may generate. */
+/* Holds the keys of the prompt, of every token that a row may generate, and of the drafts of a
+ * step. */
 static pb_status open_cache(generation *g)
 {
     int64_t layers = g->net->config->layers;
-    int64_t most   = (INT32_MAX - g->prompt.forest.keys) / g->prompt.samples;
+    int64_t most   = (INT32_MAX - g->prompt.forest.keys) / g->prompt.samples - g->draft_keys;
     if (g->options->max_new_tokens > most) {
         return PB_FAIL(PB_ERR_ARGUMENT,
                        "%" PRId64 " new tokens for each of %" PRId64
@@ -81,21 +111,41 @@ static void close_cache(generation *g)
     pb_memory_free(g->cache.values);
 }
 
+/* Most rows of a step: every row has the first token of every draft. */
+static void count_drafts(generation *g)
+{
+    g->drafts    = network_saves(g->net, PB_SAVING_DRAFTS) ? g->options->draft_count : 0;
+    g->reserving = true;
+    for (int64_t d = 0; d < g->drafts; d++) {
+        g->draft_keys += draft_rows(g, d, g->options->drafts[d].ids, 1);
+    }
+    g->reserving = false;
+    g->most_rows = g->prompt.samples * (1 + g->draft_keys);
+}
+
 static pb_status open_generation(generation *g)
 {
     int64_t samples = g->prompt.samples;
+    count_drafts(g);
+    int64_t rows = g->prompt.forest.rows > g->most_rows ? g->prompt.forest.rows : g->most_rows;
+    int64_t outs = g->prompt.outs > g->most_rows ? g->prompt.outs : g->most_rows;
     PB_TRY(open_cache(g));
-    PB_TRY(PB_ALLOC(g->segments, g->prompt.forest.count + samples));
+    PB_TRY(PB_ALLOC(g->segments, g->prompt.forest.count + samples * (1 + g->drafts)));
     PB_TRY(PB_ALLOC(g->active, samples));
-    PB_TRY(PB_ALLOC(g->ids, samples));
-    PB_TRY(PB_ALLOC(g->positions, samples));
-    PB_TRY(
-        PB_ALLOC(g->key_rows, g->prompt.forest.rows > samples ? g->prompt.forest.rows : samples));
-    PB_TRY(PB_ALLOC(g->best, samples));
-    PB_TRY(PB_ALLOC(g->largest, samples));
+    PB_TRY(PB_ALLOC(g->slots, samples));
+    PB_TRY(PB_ALLOC(g->kept, samples));
+    PB_TRY(PB_ALLOC(g->ended, samples));
+    PB_TRY(PB_ALLOC(g->ids, g->most_rows));
+    PB_TRY(PB_ALLOC(g->positions, g->most_rows));
+    PB_TRY(PB_ALLOC(g->key_rows, rows));
+    PB_TRY(PB_ALLOC(g->out_rows, g->most_rows));
+    PB_TRY(PB_ALLOC(g->out_positions, g->most_rows));
+    PB_TRY(PB_ALLOC(g->best, outs));
+    PB_TRY(PB_ALLOC(g->largest, outs));
     for (int64_t i = 0; i < samples; i++) {
         PB_TRY(PB_ALLOC(g->out[i].ids, g->options->max_new_tokens));
     }
+    g->going = samples;
     return PB_OK;
 }
 
@@ -104,15 +154,20 @@ static void close_generation(generation *g)
     close_cache(g);
     pb_memory_free(g->segments);
     pb_memory_free(g->active);
+    pb_memory_free(g->slots);
+    pb_memory_free(g->kept);
+    pb_memory_free(g->ended);
     pb_memory_free(g->ids);
     pb_memory_free(g->positions);
     pb_memory_free(g->key_rows);
+    pb_memory_free(g->out_rows);
+    pb_memory_free(g->out_positions);
     pb_memory_free(g->best);
     pb_memory_free(g->largest);
     pb_batch_clear(&g->prompt);
 }
 
-static bool stops(const pb_generate_options *options, int32_t id)
+bool network_generation_stops(const pb_generate_options *options, int32_t id)
 {
     for (int64_t i = 0; i < options->stop_count; i++) {
         if (options->stop_ids[i] == id) {
@@ -122,9 +177,8 @@ static bool stops(const pb_generate_options *options, int32_t id)
     return false;
 }
 
-/* Appends the id that was picked in `slot` to a row, which stays active unless it is finished with
- * it. The active rows before it have been taken already. */
-static pb_status take(generation *g, int64_t sample, int64_t slot)
+/* Appends the id that was picked in `slot` to a row, which may end with it. */
+static pb_status append(generation *g, int64_t sample, int64_t slot)
 {
     pb_generated *row = &g->out[sample];
     int32_t id        = g->best[slot];
@@ -135,7 +189,42 @@ static pb_status take(generation *g, int64_t sample, int64_t slot)
                        g->first + sample + 1, g->all, row->count + 1);
     }
     row->ids[row->count++] = id;
-    if (row->count < g->options->max_new_tokens && !stops(g->options, id)) {
+    g->ended[sample] =
+        row->count == g->options->max_new_tokens || network_generation_stops(g->options, id);
+    g->going -= g->ended[sample];
+    return PB_OK;
+}
+
+/* The output that follows the ids of a row, which had `before` at the beginning of the step; -1
+ * where no draft has them. */
+static int64_t next_slot(const generation *g, const pb_generated *row, int64_t before, int64_t slot)
+{
+    int64_t more  = row->count - before;
+    int64_t first = slot + 1;
+    for (int64_t d = 0; d < g->drafts; d++) {
+        int64_t rows        = draft_rows(g, d, row->ids, before);
+        const int32_t *next = g->options->drafts[d].ids + before;
+        if (more <= rows && memcmp(next, row->ids + before, (size_t)more * sizeof *next) == 0) {
+            return first + more - 1;
+        }
+        first += rows;
+    }
+    return -1;
+}
+
+/* Takes what a step predicts for a row that it computed. The active rows before it have been taken
+ * already. */
+static pb_status take(generation *g, int64_t sample, int64_t slot)
+{
+    pb_generated *row = &g->out[sample];
+    int64_t before    = row->count;
+    int64_t next      = g->ended[sample] ? -1 : slot;
+    g->kept[sample]   = (int32_t)before;
+    while (next >= 0 && !g->ended[sample]) {
+        PB_TRY(append(g, sample, next));
+        next = before > 0 ? next_slot(g, row, before, slot) : -1;
+    }
+    if (!g->ended[sample] || !network_saves(g->net, PB_SAVING_LEAVING)) {
         g->active[g->count++] = (int32_t)sample;
     }
     return PB_OK;
@@ -186,87 +275,132 @@ static pb_status run_prompt(generation *g)
     PB_TRY(network_prepare(g->net, &p));
     PB_TRY(network_body_forward(g->net, &p));
     PB_TRY(pick(g, &p));
-    int32_t *slot_of = g->positions; /* free until the first step */
     for (int64_t i = 0; i < b->samples; i++) {
         int64_t slot = 0;
         while (b->out_rows[slot] != b->last_rows[i]) {
             slot++;
         }
-        slot_of[i] = (int32_t)slot;
-    }
-    for (int64_t i = 0; i < b->samples; i++) {
-        PB_TRY(take(g, i, slot_of[i]));
+        PB_TRY(take(g, i, slot));
     }
     return PB_OK;
 }
 
-/* Every active row gets one more key: its segment has as many as it has ids, the last one being
- * computed. */
+/* Adds a segment whose last rows are computed, from these ids; the last `outs` of them are
+ * wanted. */
+static void add_segment(generation *g, pb_forest *forest, pb_segment s, const int32_t *ids,
+                        int64_t outs)
+{
+    s.row = forest->rows;
+    for (int64_t i = 0; i < s.rows; i++) {
+        g->ids[s.row + i]       = ids[i];
+        g->positions[s.row + i] = (int32_t)(s.position + s.length - s.rows + i);
+        if (i >= s.rows - outs) {
+            g->out_rows[g->outs]      = (int32_t)(s.row + i);
+            g->out_positions[g->outs] = g->positions[s.row + i];
+            g->outs++;
+        }
+    }
+    g->segments[forest->count++] = s;
+    forest->rows += s.rows;
+}
+
+/* The segment of a row has as many keys as it has ids, those that are not kept being computed. */
+static void add_row(generation *g, pb_forest *forest, int64_t sample)
+{
+    const pb_batch *b        = &g->prompt;
+    const pb_generated *row  = &g->out[sample];
+    const pb_segment *parent = &b->segments[b->last_segments[sample]];
+    int64_t fresh            = g->ended[sample] ? 1 : row->count - g->kept[sample];
+    int64_t key              = first_key(g, b->samples) + sample * g->draft_keys;
+    pb_segment own           = {
+                  .rows     = fresh,
+                  .key      = first_key(g, sample),
+                  .length   = row->count,
+                  .position = parent->position + parent->length,
+                  .parent   = b->last_segments[sample],
+    };
+    int32_t index = (int32_t)forest->count;
+    add_segment(g, forest, own, row->ids + row->count - fresh, 1);
+    for (int64_t d = 0; d < g->drafts && !g->ended[sample]; d++) {
+        int64_t rows     = draft_rows(g, d, row->ids, row->count);
+        pb_segment draft = {
+            .rows     = rows,
+            .key      = key,
+            .length   = rows,
+            .position = own.position + own.length,
+            .parent   = index,
+        };
+        if (rows > 0) {
+            add_segment(g, forest, draft, g->options->drafts[d].ids + row->count, rows);
+        }
+        key += rows;
+    }
+}
+
 static void build_step(generation *g, pb_forest *forest)
 {
     const pb_batch *b = &g->prompt;
-    int64_t fixed     = b->forest.count;
-    memcpy(g->segments, b->segments, (size_t)fixed * sizeof *g->segments);
-    for (int64_t i = 0; i < fixed; i++) {
+    memcpy(g->segments, b->segments, (size_t)b->forest.count * sizeof *g->segments);
+    for (int64_t i = 0; i < b->forest.count; i++) {
         g->segments[i].row  = 0;
         g->segments[i].rows = 0;
     }
-    for (int64_t n = 0; n < g->count; n++) {
-        int32_t sample           = g->active[n];
-        int64_t length           = g->out[sample].count;
-        const pb_segment *parent = &b->segments[b->last_segments[sample]];
-        pb_segment *s            = &g->segments[fixed + n];
-        *s                       = (pb_segment){
-                                  .row      = n,
-                                  .rows     = 1,
-                                  .key      = first_key(g, sample),
-                                  .length   = length,
-                                  .position = parent->position + parent->length,
-                                  .parent   = b->last_segments[sample],
-        };
-        g->ids[n]       = g->out[sample].ids[length - 1];
-        g->positions[n] = (int32_t)(s->position + length - 1);
-    }
     *forest = (pb_forest){
         .segments = g->segments,
-        .count    = fixed + g->count,
-        .rows     = g->count,
+        .count    = b->forest.count,
         .keys     = g->cache.keys[0].shape[0],
     };
+    g->outs = 0;
+    for (int64_t n = 0; n < g->count; n++) {
+        g->slots[n] = (int32_t)g->outs;
+        add_row(g, forest, g->active[n]);
+    }
 }
 
 static pass step_pass(generation *g, pb_forest *forest)
 {
     build_step(g, forest);
     place_keys(g, forest);
+    bool all = g->outs == forest->rows;
     return (pass){
-        .forest    = forest,
-        .ids       = g->ids,
-        .positions = g->positions,
-        .key_rows  = g->key_rows,
-        .shape     = {.rows = g->count, .keys = forest->keys, .outs = g->count, .cached = true},
-        .cache     = &g->cache,
+        .forest        = forest,
+        .ids           = g->ids,
+        .positions     = g->positions,
+        .out_rows      = all ? NULL : g->out_rows,
+        .out_positions = all ? NULL : g->out_positions,
+        .key_rows      = g->key_rows,
+        .shape = {.rows = forest->rows, .keys = forest->keys, .outs = g->outs, .cached = true},
+        .cache = &g->cache,
     };
 }
 
-/* Takes the memory that the last step needs if every row gets that far: no step needs more. */
-static pb_status reserve_steps(generation *g)
+/* Takes the memory of a step of all rows, which have `count` new tokens, one of them without
+ * keys. */
+static pb_status reserve_step(generation *g, int64_t count)
 {
     pb_forest forest;
-    if (g->options->max_new_tokens == 1) {
-        return PB_OK;
-    }
+    g->reserving = true;
     for (int64_t i = 0; i < g->prompt.samples; i++) {
         g->active[g->count++] = (int32_t)i;
-        g->out[i].count       = g->options->max_new_tokens - 1;
+        g->out[i].count       = count;
+        g->kept[i]            = (int32_t)(count - 1);
     }
-    pass p   = step_pass(g, &forest);
-    g->count = 0;
+    pass p       = step_pass(g, &forest);
+    g->reserving = false;
+    g->count     = 0;
     for (int64_t i = 0; i < g->prompt.samples; i++) {
         g->out[i].count = 0;
     }
     PB_TRY(network_prepare(g->net, &p));
     return network_reserve(g->net, &p);
+}
+
+/* No step needs more than the last one if every row gets that far, or than one with all drafts. */
+static pb_status reserve_steps(generation *g)
+{
+    int64_t most = g->options->max_new_tokens;
+    PB_TRY(most > 1 && g->draft_keys > 0 ? reserve_step(g, 1) : PB_OK);
+    return most > 1 ? reserve_step(g, most - 1) : PB_OK;
 }
 
 static pb_status run_step(generation *g)
@@ -279,15 +413,14 @@ static pb_status run_step(generation *g)
     int64_t count = g->count;
     g->count      = 0;
     for (int64_t n = 0; n < count; n++) {
-        PB_TRY(take(g, g->active[n], n));
+        PB_TRY(take(g, g->active[n], g->slots[n]));
     }
     return PB_OK;
 }
 
-/* The rows from `first` on of `all`. */
-static pb_status generate_batch(pb_network *net, const pb_sample *prompts, int64_t count,
-                                int64_t first, int64_t all, const pb_generate_options *options,
-                                pb_generated *out)
+pb_status network_generate_cached(pb_network *net, const pb_sample *prompts, int64_t count,
+                                  int64_t first, int64_t all, const pb_generate_options *options,
+                                  pb_generated *out)
 {
     pb_batch_options packing = pb_network_batch_options(net, false);
     generation g = {.net = net, .options = options, .first = first, .all = all, .out = out};
@@ -296,7 +429,7 @@ static pb_status generate_batch(pb_network *net, const pb_sample *prompts, int64
     PB_TRY_GOTO(status, open_generation(&g), done);
     PB_TRY_GOTO(status, reserve_steps(&g), done);
     PB_TRY_GOTO(status, run_prompt(&g), done);
-    while (g.count > 0) {
+    while (g.going > 0) {
         if (options->stop != NULL && options->stop(options->context)) {
             status = PB_FAIL(PB_STOPPED, "stopped between two tokens");
             goto done;
@@ -306,34 +439,4 @@ static pb_status generate_batch(pb_network *net, const pb_sample *prompts, int64
 done:
     close_generation(&g);
     return status;
-}
-
-pb_status pb_network_generate(pb_network *net, const pb_sample *prompts, int64_t count,
-                              const pb_generate_options *options, pb_generated *out)
-{
-    memset(out, 0, (size_t)count * sizeof *out);
-    if (options->max_new_tokens < 1 || options->batch < 1) {
-        return PB_FAIL(PB_ERR_ARGUMENT,
-                       "generation needs at least one new token and one row at a time");
-    }
-    pb_status status = PB_OK;
-    pb_sample *bare  = NULL; /* prompts without labels */
-    PB_TRY(PB_ALLOC(bare, options->batch < count ? options->batch : count));
-    for (int64_t first = 0; first < count && status == PB_OK; first += options->batch) {
-        int64_t n = count - first < options->batch ? count - first : options->batch;
-        for (int64_t i = 0; i < n; i++) {
-            bare[i] =
-                (pb_sample){.ids = prompts[first + i].ids, .length = prompts[first + i].length};
-        }
-        status = generate_batch(net, bare, n, first, count, options, out + first);
-    }
-    pb_memory_free(bare);
-    if (status != PB_OK) {
-        for (int64_t i = 0; i < count; i++) {
-            pb_memory_free(out[i].ids);
-            out[i] = (pb_generated){0};
-        }
-        return PB_FRAME(status);
-    }
-    return PB_OK;
 }

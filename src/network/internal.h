@@ -148,6 +148,7 @@ struct pb_network {
     part_border border;
     pb_linear_part *low_ranks; /* [member_count or 1] of the parts that share a product */
     bool warned_of_positions;
+    unsigned without; /* what is not saved */
 
     void **merged; /* [sites] backend memory of merged weights, or NULL */
 
@@ -156,6 +157,8 @@ struct pb_network {
     scratch scratch;
     pb_tensor label_losses; /* of the last pass, without the padding's */
 };
+
+bool network_saves(const pb_network *net, pb_saving saving);
 
 /* Rows of logits that exist at once: bounded so that they never dominate memory. */
 int64_t network_chunk(const pb_network *net, int64_t outs, int64_t labels);
@@ -201,6 +204,12 @@ void network_find_needs(pb_network *net);
 void network_leave_memory(pb_network *net);
 /* A pass over the batch without parts of its own. */
 pass network_pass_over(const pb_batch *batch, bool backward);
+/* Generation of the rows of a batch, those from `first` on of `all`; on failure rows may have ids
+ * that are to be freed. */
+pb_status network_generate_cached(pb_network *net, const pb_sample *prompts, int64_t count,
+                                  int64_t first, int64_t all, const pb_generate_options *options,
+                                  pb_generated *out) PB_MUST_USE;
+bool network_generation_stops(const pb_generate_options *options, int32_t id);
 /* From the ids to the gradients and the sums of losses. */
 pb_status network_train_pass(pb_network *net, pass *p) PB_MUST_USE;
 /* PB_ERR_ARGUMENT for a batch that was packed for another method, or without labels. */

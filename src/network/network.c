@@ -31,13 +31,30 @@ static pb_status attach_method(pb_network *net, const pb_weights *weights)
     return m->ops->bind != NULL ? m->ops->bind(m, net->bindings) : PB_OK;
 }
 
+const char *const pb_saving_names[] = {
+    [PB_SAVING_PADDING] = "padding", [PB_SAVING_PREFIX] = "prefix", [PB_SAVING_HEAD] = "head",
+    [PB_SAVING_LAST] = "last",       [PB_SAVING_LOWEST] = "lowest", [PB_SAVING_CACHE] = "cache",
+    [PB_SAVING_LEAVING] = "leaving", [PB_SAVING_DRAFTS] = "drafts", [PB_SAVING_COUNT] = NULL,
+};
+
+bool network_saves(const pb_network *net, pb_saving saving)
+{
+    return (net->without & 1U << saving) == 0;
+}
+
+void pb_network_without(pb_network *net, unsigned savings)
+{
+    net->without = savings;
+    network_find_needs(net);
+}
+
 /* The backward stops at the lowest trainable site. */
 void network_find_needs(pb_network *net)
 {
     bool keys                = network_virtual_keys(net) > 0;
     const pb_site *embedding = pb_model_site(net->model, PB_SITE_EMBEDDING, -1);
     net->embedding_backward  = network_virtual_rows(net) > 0 || net->acts[embedding->index] != 0;
-    bool below               = net->embedding_backward;
+    bool below               = net->embedding_backward || !network_saves(net, PB_SAVING_LOWEST);
     for (int64_t l = 0; l < net->config->layers; l++) {
         bool attn = false;
         bool any  = false;
@@ -136,9 +153,13 @@ pb_batch_options pb_network_batch_options(const pb_network *net, bool training)
     return (pb_batch_options){
         .virtual_rows = network_virtual_rows(net),
         .virtual_keys = network_virtual_keys(net),
-        .share        = !drops,
+        .share        = !drops && network_saves(net, PB_SAVING_PREFIX),
         .trim         = true,
         .pad          = pb_backend_pads(net->backend),
+        .square       = !network_saves(net, PB_SAVING_PADDING),
+        .out_everywhere =
+            !network_saves(net, PB_SAVING_LAST) || !network_saves(net, PB_SAVING_HEAD),
+        .label_everywhere = !network_saves(net, PB_SAVING_HEAD),
     };
 }
 

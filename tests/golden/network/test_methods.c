@@ -13,7 +13,7 @@ static void check_method(void **state)
 {
     char folder[1200];
     snprintf(folder, sizeof folder, ROOT "%s", (const char *)*state);
-    golden_training_check(ROOT "small", ROOT "small/data.json", folder);
+    golden_training_check(ROOT "small", ROOT "small/data.json", folder, 0);
 }
 
 #define METHOD(name)                                                        \

@@ -128,29 +128,43 @@ static void logits_hidden_states_and_nll_match(void **state)
 
 /* Ids agree up to the first step at which the margin between the two best logits is below the
  * resolution of F32. */
+static void check_greedy(const fixture *f, const golden_rows *rows, unsigned without)
+{
+    const json_t *greedy  = json_object_get(f->meta, "greedy");
+    const json_t *margins = json_object_get(greedy, "margins");
+    int32_t ids[64];
+    int64_t count      = json_ids(json_object_get(greedy, "new_ids"), ids, 64);
+    int32_t wrong[64]  = {ids[0], ids[1], ids[0], ids[1]};
+    pb_sample drafts[] = {{.ids = wrong, .length = 8}, {.ids = ids, .length = count / 2}};
+    pb_generated got;
+    pb_generate_options options = {
+        .max_new_tokens = count, .batch = 1, .drafts = drafts, .draft_count = 2};
+    pb_network_without(f->net, without);
+    assert_ok(pb_network_generate(f->net, rows->samples, 1, &options, &got));
+    assert_int_equal(got.count, count);
+    for (int64_t t = 0; t < count; t++) {
+        if (ids[t] != got.ids[t]) {
+            assert_true(json_number_value(json_array_get(margins, (size_t)t)) < 1e-3);
+            break;
+        }
+    }
+    pb_memory_free(got.ids);
+}
+
+/* So they do whatever the network does not save, and when it saves nothing at all. */
 static void greedy_tokens_match(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof checkpoints / sizeof *checkpoints; i++) {
         fixture f;
-        open_fixture(checkpoints[i], &f);
-        const json_t *greedy = json_object_get(f.meta, "greedy");
-        int32_t ids[64];
-        int64_t count = json_ids(json_object_get(greedy, "new_ids"), ids, 64);
         golden_rows rows;
+        open_fixture(checkpoints[i], &f);
         golden_rows_sequence(json_array_get(json_object_get(f.data, "sequences"), 0), &rows);
-        pb_generated got;
-        pb_generate_options options = {.max_new_tokens = count, .batch = 1};
-        assert_ok(pb_network_generate(f.net, rows.samples, 1, &options, &got));
-        assert_int_equal(got.count, count);
-        const json_t *margins = json_object_get(greedy, "margins");
-        for (int64_t t = 0; t < count; t++) {
-            if (ids[t] != got.ids[t]) {
-                assert_true(json_number_value(json_array_get(margins, (size_t)t)) < 1e-3);
-                break;
-            }
+        check_greedy(&f, &rows, 0);
+        check_greedy(&f, &rows, ~0U);
+        for (unsigned s = 0; s < PB_SAVING_COUNT; s++) {
+            check_greedy(&f, &rows, 1U << s);
         }
-        pb_memory_free(got.ids);
         golden_rows_free(&rows);
         close_fixture(&f);
     }

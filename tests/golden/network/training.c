@@ -281,10 +281,12 @@ static void check_final(const fixture *f)
     pb_method_destroy(expected);
 }
 
-void golden_training_check(const char *model, const char *data, const char *folder)
+void golden_training_check(const char *model, const char *data, const char *folder,
+                           unsigned without)
 {
     fixture f = {.model_path = model, .folder = folder, .data = golden_json(data)};
     open_fixture(&f);
+    pb_network_without(f.net, without);
     check_logits(&f, "init.logits");
     check_gradients(&f);
     check_curve(&f);

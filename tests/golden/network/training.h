@@ -4,6 +4,7 @@
  * of the shared golden values. */
 #pragma once
 
-/* Folder of a model, its token sequences and batches (JSON), folder of the golden values. Fails the
- * test if they differ. */
-void golden_training_check(const char *model, const char *data, const char *folder);
+/* Folder of a model, its token sequences and batches (JSON), folder of the golden values; what the
+ * network does not save (see pb_network_without). Fails the test if they differ. */
+void golden_training_check(const char *model, const char *data, const char *folder,
+                           unsigned without);

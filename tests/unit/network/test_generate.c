@@ -246,6 +246,123 @@ static void nothing_is_allocated_after_the_first_token(void **state)
     }
 }
 
+/* Drafts of a row: what it will say, with an end that is wrong, and other beginnings of its. */
+typedef struct draft_set {
+    pb_sample drafts[4];
+    int32_t ids[4][NEW_TOKENS];
+} draft_set;
+
+static void fill_drafts(const pb_generated *row, int right, draft_set *set)
+{
+    static const int lengths[4] = {NEW_TOKENS, 3, NEW_TOKENS, 1};
+    for (int d = 0; d < 4; d++) {
+        memcpy(set->ids[d], row->ids, sizeof set->ids[d]);
+        for (int t = d == 2 ? 1 : right; t < NEW_TOKENS; t++) {
+            set->ids[d][t] = (row->ids[t] + 1) % NETWORK_VOCAB;
+        }
+        set->drafts[d] = (pb_sample){.ids = set->ids[d], .length = lengths[d]};
+    }
+}
+
+/* Whatever the drafts say, and however much of it is right. */
+static void drafts_change_no_token(void **state)
+{
+    (void)state;
+    for (int i = 0; i < method_case_count(); i += 8 * method_case_step()) {
+        network_fixture f;
+        network_rows rows;
+        pb_generated plain[NETWORK_ROWS];
+        pb_generated drafted[NETWORK_ROWS];
+        pb_generate_options options = {.max_new_tokens = NEW_TOKENS, .batch = NETWORK_ROWS};
+        network_rows_fill(&rows);
+        network_fixture_open(&f, method_case_at(i), true, 1);
+        generate(f.net, rows.samples, NETWORK_ROWS, &options, plain);
+        for (int right = 1; right <= NEW_TOKENS; right += 3) {
+            draft_set set;
+            fill_drafts(&plain[right % NETWORK_ROWS], right, &set);
+            options.drafts      = set.drafts;
+            options.draft_count = 4;
+            generate(f.net, rows.samples, NETWORK_ROWS, &options, drafted);
+            for (int r = 0; r < NETWORK_ROWS; r++) {
+                check_same(&f, method_case_text(method_case_at(i)), &rows.samples[r], &plain[r],
+                           &drafted[r]);
+            }
+            free_generated(drafted, NETWORK_ROWS);
+        }
+        free_generated(plain, NETWORK_ROWS);
+        network_fixture_close(&f);
+    }
+}
+
+static bool count_asked(void *context)
+{
+    ++*(int *)context;
+    return false;
+}
+
+/* The first token comes from the prompt, the rest from one pass more. */
+static void a_right_draft_takes_one_pass(void **state)
+{
+    (void)state;
+    network_fixture f;
+    network_rows rows;
+    pb_generated out[1];
+    draft_set set;
+    int passes                  = 0;
+    pb_generate_options options = {
+        .max_new_tokens = NEW_TOKENS, .batch = 1, .stop = count_asked, .context = &passes};
+    network_rows_fill(&rows);
+    network_fixture_open(&f, NULL, false, 1);
+    generate(f.net, rows.samples, 1, &options, out);
+    assert_int_equal(passes, NEW_TOKENS - 1);
+    fill_drafts(out, NEW_TOKENS, &set);
+    free_generated(out, 1);
+    options.drafts      = set.drafts;
+    options.draft_count = 4;
+    for (unsigned without = 0; without < 2; without++) {
+        passes = 0;
+        pb_network_without(f.net, without << PB_SAVING_DRAFTS);
+        generate(f.net, rows.samples, 1, &options, out);
+        assert_int_equal(passes, without ? NEW_TOKENS - 1 : 1);
+        assert_memory_equal(out[0].ids, set.ids[0], sizeof set.ids[0]);
+        free_generated(out, 1);
+    }
+    network_fixture_close(&f);
+}
+
+/* With stops at different tokens, so that rows are finished while others go on. */
+static void whatever_is_not_saved_the_tokens_are_the_same(void **state)
+{
+    (void)state;
+    for (unsigned s = 0; s < PB_SAVING_COUNT; s++) {
+        network_fixture f;
+        network_rows rows;
+        draft_set set;
+        pb_generated plain[NETWORK_ROWS];
+        pb_generated other[NETWORK_ROWS];
+        pb_generate_options options = {.max_new_tokens = NEW_TOKENS, .batch = 4};
+        network_rows_fill(&rows);
+        network_fixture_open(&f, method_case_at((int)s), false, 1);
+        generate(f.net, rows.samples, NETWORK_ROWS, &options, plain);
+        fill_drafts(plain, 4, &set);
+        int32_t stops[2]    = {plain[3].ids[2], plain[5].ids[6]};
+        options.drafts      = set.drafts;
+        options.draft_count = 4;
+        options.stop_ids    = stops;
+        options.stop_count  = 2;
+        free_generated(plain, NETWORK_ROWS);
+        generate(f.net, rows.samples, NETWORK_ROWS, &options, plain);
+        pb_network_without(f.net, 1U << s);
+        generate(f.net, rows.samples, NETWORK_ROWS, &options, other);
+        for (int r = 0; r < NETWORK_ROWS; r++) {
+            check_same(&f, pb_saving_names[s], &rows.samples[r], &plain[r], &other[r]);
+        }
+        free_generated(plain, NETWORK_ROWS);
+        free_generated(other, NETWORK_ROWS);
+        network_fixture_close(&f);
+    }
+}
+
 static void one_new_token_needs_the_prompt_alone(void **state)
 {
     (void)state;
@@ -418,6 +535,9 @@ int main(void)
         cmocka_unit_test(a_row_ends_with_the_first_stop_id),
         cmocka_unit_test(long_rows_agree_with_the_full_forward_pass),
         cmocka_unit_test(nothing_is_allocated_after_the_first_token),
+        cmocka_unit_test(drafts_change_no_token),
+        cmocka_unit_test(a_right_draft_takes_one_pass),
+        cmocka_unit_test(whatever_is_not_saved_the_tokens_are_the_same),
         cmocka_unit_test(one_new_token_needs_the_prompt_alone),
         cmocka_unit_test(labels_of_prompts_are_not_looked_at),
         cmocka_unit_test(earlier_passes_change_nothing),
