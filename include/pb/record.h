@@ -46,9 +46,10 @@ typedef struct pb_record_validation {
     double loss; /* nats per label token */
 } pb_record_validation;
 
-typedef struct pb_record_memory { /* a sample of the memory trace */
-    double seconds;               /* since the cell began */
-    int64_t host_bytes, device_bytes;
+typedef struct pb_record_memory {            /* a sample of the memory trace */
+    double seconds;                          /* since the cell began */
+    int64_t host_bytes;                      /* the most since the sample before */
+    int64_t device_bytes, device_peak_bytes; /* now, and the most since the sample before */
     char *phase;
 } pb_record_memory;
 
@@ -172,7 +173,8 @@ pb_status pb_record_add_provenance(pb_record *record, const char *name,
 pb_status pb_record_add_step(pb_record *record, const pb_record_step *step) PB_MUST_USE;
 pb_status pb_record_add_validation(pb_record *record, int64_t step, double loss) PB_MUST_USE;
 pb_status pb_record_add_memory(pb_record *record, double seconds, int64_t host_bytes,
-                               int64_t device_bytes, const char *phase) PB_MUST_USE;
+                               int64_t device_bytes, int64_t device_peak_bytes,
+                               const char *phase) PB_MUST_USE;
 pb_status pb_record_add_phase(pb_record *record, const char *name, double start, double seconds,
                               double flops) PB_MUST_USE;
 pb_status pb_record_add_prediction(pb_record *record, int64_t row, const char *prediction,

@@ -63,28 +63,35 @@ static pb_status archive_count(pb_archive *a, int64_t *count)
     return pb_archive_bytes(a, count, sizeof *count);
 }
 
+/* The number of rows of `size` bytes in the array at *rows, with room for them. */
+static pb_status archive_rows(pb_archive *a, void *rows, int64_t *count, size_t size)
+{
+    int64_t wanted = *count;
+    PB_TRY(archive_count(a, &wanted));
+    PB_TRY(pb_memory_grow(rows, (size_t)wanted, size));
+    *count = wanted;
+    return PB_OK;
+}
+
 static pb_status archive_curves(pb_archive *a, pb_record *record)
 {
-    PB_TRY(archive_count(a, &record->train_count));
-    PB_TRY(PB_GROW(record->train, record->train_count));
+    PB_TRY(archive_rows(a, &record->train, &record->train_count, sizeof *record->train));
     PB_TRY(pb_archive_bytes(a, record->train, (size_t)record->train_count * sizeof *record->train));
-    PB_TRY(archive_count(a, &record->validation_count));
-    PB_TRY(PB_GROW(record->validation, record->validation_count));
+    PB_TRY(archive_rows(a, &record->validation, &record->validation_count,
+                        sizeof *record->validation));
     return pb_archive_bytes(a, record->validation,
                             (size_t)record->validation_count * sizeof *record->validation);
 }
 
 static pb_status archive_memory(pb_archive *a, pb_record *record)
 {
-    int64_t count = record->memory_count;
-    PB_TRY(archive_count(a, &count));
-    PB_TRY(PB_GROW(record->memory, count));
-    record->memory_count = count;
-    for (int64_t i = 0; i < count; i++) {
+    PB_TRY(archive_rows(a, &record->memory, &record->memory_count, sizeof *record->memory));
+    for (int64_t i = 0; i < record->memory_count; i++) {
         pb_record_memory *m = &record->memory[i];
         PB_TRY(pb_archive_bytes(a, &m->seconds, sizeof m->seconds));
         PB_TRY(pb_archive_bytes(a, &m->host_bytes, sizeof m->host_bytes));
         PB_TRY(pb_archive_bytes(a, &m->device_bytes, sizeof m->device_bytes));
+        PB_TRY(pb_archive_bytes(a, &m->device_peak_bytes, sizeof m->device_peak_bytes));
         PB_TRY(pb_archive_text(a, &m->phase));
     }
     return PB_OK;
@@ -92,11 +99,8 @@ static pb_status archive_memory(pb_archive *a, pb_record *record)
 
 static pb_status archive_phases(pb_archive *a, pb_record *record)
 {
-    int64_t count = record->phases_count;
-    PB_TRY(archive_count(a, &count));
-    PB_TRY(PB_GROW(record->phases, count));
-    record->phases_count = count;
-    for (int64_t i = 0; i < count; i++) {
+    PB_TRY(archive_rows(a, &record->phases, &record->phases_count, sizeof *record->phases));
+    for (int64_t i = 0; i < record->phases_count; i++) {
         pb_record_phase *p = &record->phases[i];
         PB_TRY(pb_archive_text(a, &p->name));
         PB_TRY(pb_archive_bytes(a, &p->start, sizeof p->start));

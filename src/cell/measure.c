@@ -58,16 +58,20 @@ pb_status running_sample(running *r)
 {
     update_windows(r);
     size_t placed = r->net != NULL ? pb_weights_bytes(r->model->weights) : 0;
+    size_t others = r->base_device_bytes - placed; /* may wrap around: the sums below do not */
     size_t host   = r->window_host - r->base_bytes + mapped_bytes(r);
-    size_t device = r->window_device - r->base_device_bytes + placed;
-    int64_t bytes = (int64_t)(host + device);
+    size_t peak   = r->window_device - others;
+    int64_t bytes = (int64_t)(host + peak);
+    size_t now;
+    pb_backend_memory(r->env->backend, &now, NULL);
     r->peak_bytes = bytes > r->peak_bytes ? bytes : r->peak_bytes;
-    if ((int64_t)device > r->peak_device_bytes) {
-        r->peak_device_bytes = (int64_t)device;
+    if ((int64_t)peak > r->peak_device_bytes) {
+        r->peak_device_bytes = (int64_t)peak;
     }
     double seconds = pb_clock_seconds() - r->begin;
     r->window_host = r->window_device = 0;
-    return pb_record_add_memory(r->record, seconds, (int64_t)host, (int64_t)device, r->phase);
+    return pb_record_add_memory(r->record, seconds, (int64_t)host, (int64_t)(now - others),
+                                (int64_t)peak, r->phase);
 }
 
 /* Nothing comes after this phase. */

@@ -117,10 +117,12 @@ static pb_status scatter(hid_t dataset, const record_list *list, const record_fi
 static void fill_unknown(const record_list *list, const record_field *column, hsize_t count,
                          char *rows)
 {
-    const double unknown = NAN;
+    const double number = NAN;
+    const int64_t whole = -1;
+    const void *unknown = column->kind == RECORD_F64 ? (const void *)&number : &whole;
 
     for (hsize_t i = 0; i < count; i++) {
-        memcpy(rows + i * list->row_size + column->offset, &unknown, sizeof unknown);
+        memcpy(rows + i * list->row_size + column->offset, unknown, hdf_kind_size(column->kind));
     }
 }
 

@@ -171,13 +171,15 @@ pb_status pb_record_add_validation(pb_record *record, int64_t step, double loss)
 }
 
 pb_status pb_record_add_memory(pb_record *record, double seconds, int64_t host_bytes,
-                               int64_t device_bytes, const char *phase)
+                               int64_t device_bytes, int64_t device_peak_bytes, const char *phase)
 {
     PB_TRY(PB_GROW(record->memory, record->memory_count + 1));
     pb_record_memory *sample = &record->memory[record->memory_count];
 
-    *sample = (pb_record_memory){
-        .seconds = seconds, .host_bytes = host_bytes, .device_bytes = device_bytes};
+    *sample = (pb_record_memory){.seconds           = seconds,
+                                 .host_bytes        = host_bytes,
+                                 .device_bytes      = device_bytes,
+                                 .device_peak_bytes = device_peak_bytes};
     PB_TRY(pb_record_set_text(&sample->phase, phase));
     record->memory_count++;
     return PB_OK;

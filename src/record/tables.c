@@ -103,10 +103,12 @@ static const record_field memory_columns[] = {
     {"seconds", RECORD_F64, offsetof(pb_record_memory, seconds), "s", "time since the cell began",
      false},
     {"host_bytes", RECORD_I64, offsetof(pb_record_memory, host_bytes), "byte",
-     "accounted host memory", false},
+     "accounted host memory, the most since the row before", false},
     {"device_bytes", RECORD_I64, offsetof(pb_record_memory, device_bytes), "byte",
-     "accounted device memory", false},
+     "accounted device memory at that moment", false},
     {"phase", RECORD_TEXT, offsetof(pb_record_memory, phase), "", "phase of the cell", false},
+    {"device_peak_bytes", RECORD_I64, offsetof(pb_record_memory, device_peak_bytes), "byte",
+     "accounted device memory, the most since the row before", false},
 };
 static const record_field phase_columns[] = {
     {"name", RECORD_TEXT, offsetof(pb_record_phase, name), "", "name of the phase", false},
@@ -139,7 +141,7 @@ const record_list record_lists[] = {
     LIST(train, pb_record_step, "training, by step", "loss", train_columns, false, 0),
     LIST(validation, pb_record_validation, "validation, by step", "loss", validation_columns, false,
          0),
-    LIST(memory, pb_record_memory, "memory trace", "host_bytes", memory_columns, false, 0),
+    LIST(memory, pb_record_memory, "memory trace", "host_bytes", memory_columns, false, 1),
     LIST(phases, pb_record_phase, "phases of the cell", NULL, phase_columns, false, 0),
     LIST(predictions, pb_record_prediction, "predictions on the test rows", NULL,
          prediction_columns, false, 1),

@@ -46,9 +46,12 @@ static pb_status reduce(void *context, const pb_record *r)
         c->validations[b]++;
     }
     for (int64_t i = 0; first_seed && i < r->memory_count; i++) {
+        const pb_record_memory *m = &r->memory[i];
+        /* Where the peak is unknown, the other column has it. */
+        double device   = fmax((double)m->device_bytes, (double)m->device_peak_bytes);
+        double size     = ((double)m->host_bytes + device) / 1e9;
         int b           = bin_of(i, r->memory_count);
-        double size     = (double)(r->memory[i].host_bytes + r->memory[i].device_bytes) / 1e9;
-        c->seconds[b]   = r->memory[i].seconds;
+        c->seconds[b]   = m->seconds;
         c->gigabytes[b] = fmax(c->gigabytes[b], size);
     }
     c->traced = c->traced || first_seed;

@@ -79,10 +79,15 @@ class Device(case.Case):
         for name in (*NAMES, *READ_BY_NVML):
             self.assertNotIn(name, provenance)
 
-    def test_the_peak_of_device_memory_is_that_of_the_trace(self):
+    def test_the_trace_has_device_memory_now_and_at_its_peak(self):
         cell, _, _ = self.run_one()
-        trace = [int(size) for size, phase in zip(self.values("memory/device_bytes"), self.values("memory/phase")) if phase == "train"]
-        self.assertAlmostEqual(float(cell["memory_device_peak_gb"]) * 1e9, max(trace), delta=1e-5 * max(trace))
+        now, peak = ([int(size) for size in self.values(f"memory/device_{name}")] for name in ("bytes", "peak_bytes"))
+        self.assertTrue(all(0 <= a <= b for a, b in zip(now, peak)), (now, peak))
+        self.assertTrue(any(a < b for a, b in zip(now, peak)), (now, peak))
+        # What a row holds is the least that the next one can have as its peak.
+        self.assertTrue(all(a <= b for a, b in zip(now, peak[1:])), (now, peak))
+        most = max(size for size, phase in zip(peak, self.values("memory/phase")) if phase == "train")
+        self.assertAlmostEqual(float(cell["memory_device_peak_gb"]) * 1e9, most, delta=1e-5 * most)
         self.assertLess(float(cell["memory_device_peak_gb"]), float(cell["memory_peak_gb"]))
 
     def test_more_processes_than_devices_are_reported_once_and_share_a_counter(self):

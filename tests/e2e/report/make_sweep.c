@@ -51,7 +51,7 @@ static pb_status fill_curves(pb_record *r, int method, double skill)
         }
         PB_TRY(pb_record_add_memory(
             r, step * 0.1, (int64_t)((0.2 + fmin(step, 20) / 20) * r->memory_peak_gb / 1.2 * 1e9),
-            0, step < 20 ? "setup" : "train"));
+            0, 0, step < 20 ? "setup" : "train"));
     }
     for (int row = 0; row < 8; row++) {
         int right = (row * 7 + method) % 3 != 0;

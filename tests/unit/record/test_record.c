@@ -67,6 +67,8 @@ static void a_full_record_comes_back_bit_for_bit(void **state)
     assert_memory_equal(a.validation, b.validation, 2 * sizeof *a.validation);
     assert_int_equal(b.memory_count, 2);
     assert_int_equal(b.memory[1].host_bytes, 750000000);
+    assert_int_equal(b.memory[1].device_bytes, 200);
+    assert_int_equal(b.memory[1].device_peak_bytes, 300);
     assert_string_equal(b.memory[1].phase, "train");
     assert_int_equal(b.phases_count, 2);
     assert_true(b.phases[1].flops == 1e12 && b.phases[1].start == 1 && b.phases[1].seconds == 12.5);

@@ -462,6 +462,7 @@ static void what_an_earlier_program_did_not_write_is_unknown(void **state)
     put(directory, "m", "d", "lora", 1);
     merge(directory, path);
     unlink_in(path, "cells/m/d/lora/1/predictions/value");
+    unlink_in(path, "cells/m/d/lora/1/memory/device_peak_bytes");
     hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
     assert_true(H5Adelete_by_name(file, "cells/m/d/lora/1", "score_low", H5P_DEFAULT) >= 0);
     assert_true(H5Adelete_by_name(file, "cells/m/d/lora/1", "score_high", H5P_DEFAULT) >= 0);
@@ -477,6 +478,8 @@ static void what_an_earlier_program_did_not_write_is_unknown(void **state)
     assert_ok(sample_load(&r.records[0], &whole));
     assert_true(isnan(whole.predictions[1].value));
     assert_int_equal(whole.predictions[1].correct, 0);
+    assert_int_equal(whole.memory[1].device_bytes, 200);
+    assert_int_equal(whole.memory[1].device_peak_bytes, -1);
     pb_record_clear(&whole);
     pb_record_values_clear(&values);
     pb_results_clear(&r);
