@@ -57,6 +57,7 @@ typedef struct pb_record_phase {
     char *name;
     double start, seconds; /* start: since the cell began */
     double flops;          /* of the products, 2 per multiply-accumulate */
+    double product_share;  /* flops / seconds / best known GEMM rate */
 } pb_record_phase;
 
 typedef struct pb_record_prediction {
@@ -91,16 +92,24 @@ typedef struct pb_record {
     int64_t adapter_bytes;        /* of the files of the kept adapter */
     int64_t gang;                 /* cells that trained together with it, itself included */
     double memory_device_peak_gb; /* the device's part of it; NaN on the CPU */
-    double memory_system_peak_gb; /* peak resident set of the process, 10^9 bytes */
+    double memory_mean_gb, memory_p99_gb; /* of the accounted bytes in training, over time */
+    double memory_system_peak_gb;         /* peak resident set of the process, 10^9 bytes */
     double seconds_train, seconds_validation, seconds_test, seconds_total;
     int64_t segments;         /* runs that worked on it: 1 where none was stopped inside it */
     double seconds_lost;      /* of work in passes that a stop cut off */
     double tokens_per_second; /* real tokens in training per second of seconds_train */
     int64_t train_tokens, label_tokens; /* trained on, all steps */
     double flops_train;                 /* FLOP of the products of the training steps, counted */
-    double mfu;                         /* flops_train / seconds_train / best known GEMM rate */
-    double energy_j;                    /* joule of the device in all phases of the cell */
+    double flops_validation, flops_test;
+    double mfu; /* flops_train / seconds_train / best known GEMM rate */
+    double mfu_validation, mfu_test;
+    double energy_j; /* joule of the device in all phases of the cell */
     double energy_train_j, energy_validation_j, energy_test_j; /* parts of it */
+    /* The same of this process's share in the packages, their memory and the node. */
+    double energy_package_j, energy_package_train_j, energy_package_validation_j,
+        energy_package_test_j;
+    double energy_dram_j, energy_dram_train_j, energy_dram_validation_j, energy_dram_test_j;
+    double energy_node_j, energy_node_train_j, energy_node_validation_j, energy_node_test_j;
     double validation_loss; /* of the values that were tested, nats per label token */
     int64_t best_step;      /* with the smallest validation loss */
     int64_t rows_train, rows_validation, rows_test;
@@ -176,6 +185,6 @@ pb_status pb_record_add_memory(pb_record *record, double seconds, int64_t host_b
                                int64_t device_bytes, int64_t device_peak_bytes,
                                const char *phase) PB_MUST_USE;
 pb_status pb_record_add_phase(pb_record *record, const char *name, double start, double seconds,
-                              double flops) PB_MUST_USE;
+                              double flops, double product_share) PB_MUST_USE;
 pb_status pb_record_add_prediction(pb_record *record, int64_t row, const char *prediction,
                                    const char *label, int correct, double value) PB_MUST_USE;

@@ -180,9 +180,15 @@ static void validate(running *r)
 pb_status running_finish_test(running *r)
 {
     running_energy_begin(r);
+    r->flops_mark = running_flops(r);
     PB_TRY(running_test(r));
     r->record->seconds_test = pb_clock_seconds() - r->test_begin;
-    r->energy_test += running_energy(r);
+    r->record->flops_test   = running_flops_tested(r);
+    if (r->net != NULL) {
+        r->record->mfu_test =
+            running_product_share(r, r->record->flops_test, r->record->seconds_test);
+    }
+    running_energy(r, &r->energy_test);
     PB_TRY(running_phase(r, NULL));
     PB_TRY(env_check_model(r->model, r->record)); /* its weights are mapped: they can change */
     validate(r);
@@ -211,6 +217,7 @@ pb_status running_conclude(running *r)
     PB_TRY(pb_record_set_text(&r->record->created, created));
     PB_TRY(pb_cell_provenance(r->env, r->record));
     PB_TRY(running_record_energy(r));
+    PB_TRY(running_record_memory(r));
     r->record->seconds_total = pb_clock_seconds() - r->begin;
     if (r->gang_size > 1) {
         r->record->seconds_total =
@@ -238,5 +245,6 @@ pb_status running_start(running *r)
     pb_backend_memory(r->env->backend, &r->base_device_bytes, NULL);
     r->base_bytes = pb_memory_current();
     pb_memory_peak_reset();
+    (void)pb_memory_resident_peak_reset();
     return running_restore(r);
 }

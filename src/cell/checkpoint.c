@@ -106,6 +106,7 @@ static pb_status archive_phases(pb_archive *a, pb_record *record)
         PB_TRY(pb_archive_bytes(a, &p->start, sizeof p->start));
         PB_TRY(pb_archive_bytes(a, &p->seconds, sizeof p->seconds));
         PB_TRY(pb_archive_bytes(a, &p->flops, sizeof p->flops));
+        PB_TRY(pb_archive_bytes(a, &p->product_share, sizeof p->product_share));
     }
     return PB_OK;
 }
@@ -117,14 +118,17 @@ static pb_status archive_times(pb_archive *a, running *r)
     double elapsed = now - r->begin;
     double lost    = r->record->seconds_lost + (r->worked > 0.0 ? now - r->worked : 0.0);
     double test    = r->test != NULL ? now - r->test_begin : r->test_before;
+    double tested  = r->test != NULL ? running_flops_tested(r) : r->flops_tested;
     PB_TRY(pb_archive_bytes(a, &elapsed, sizeof elapsed));
     PB_TRY(pb_archive_bytes(a, &lost, sizeof lost));
     PB_TRY(pb_archive_bytes(a, &test, sizeof test));
+    PB_TRY(pb_archive_bytes(a, &tested, sizeof tested));
     PB_TRY(pb_archive_bytes(a, &r->seconds, sizeof r->seconds));
     if (pb_archive_reads(a)) {
         r->begin                = now - elapsed;
         r->record->seconds_lost = lost;
         r->test_before          = test;
+        r->flops_tested         = tested;
     }
     return PB_OK;
 }
@@ -132,17 +136,25 @@ static pb_status archive_times(pb_archive *a, running *r)
 /* The energy of a gang's steps is shared out, so that its members may go on alone. */
 static pb_status archive_energy(pb_archive *a, running *r)
 {
-    running *lead = r->gang;
-    double steps  = running_energy_share(r) * lead->energy_steps;
-    char why[sizeof lead->energy_lost];
+    running *lead     = r->gang;
+    int64_t processes = lead->energy_processes;
+    energies steps    = lead->energy_steps;
+    char why[ENERGY_COMPONENTS][sizeof *lead->energy_lost];
     memcpy(why, lead->energy_lost, sizeof why);
+    for (int c = 0; c < ENERGY_COMPONENTS; c++) {
+        steps.joules[c] *= running_energy_share(r);
+    }
     PB_TRY(pb_archive_bytes(a, &steps, sizeof steps));
     PB_TRY(pb_archive_bytes(a, why, sizeof why));
+    PB_TRY(pb_archive_bytes(a, &processes, sizeof processes));
     PB_TRY(pb_archive_bytes(a, &r->energy_setup, sizeof r->energy_setup));
     PB_TRY(pb_archive_bytes(a, &r->energy_validation, sizeof r->energy_validation));
     PB_TRY(pb_archive_bytes(a, &r->energy_test, sizeof r->energy_test));
     if (pb_archive_reads(a)) {
-        lead->energy_steps += steps;
+        for (int c = 0; c < ENERGY_COMPONENTS; c++) {
+            lead->energy_steps.joules[c] += steps.joules[c];
+        }
+        lead->energy_processes = processes;
         memcpy(lead->energy_lost, why, sizeof why);
     }
     return PB_OK;
@@ -162,6 +174,7 @@ static pb_status archive_record(pb_archive *a, running *r)
     pb_record *record = r->record;
     PB_TRY(pb_archive_bytes(a, &record->segments, sizeof record->segments));
     PB_TRY(pb_archive_bytes(a, &record->flops_train, sizeof record->flops_train));
+    PB_TRY(pb_archive_bytes(a, &record->flops_validation, sizeof record->flops_validation));
     PB_TRY(archive_peak(a, r->stage, r->peak_bytes, &r->peak_before));
     PB_TRY(archive_peak(a, r->stage, r->peak_device_bytes, &r->peak_device_before));
     PB_TRY(pb_archive_bytes(a, &r->trained, sizeof r->trained));
@@ -233,7 +246,7 @@ pb_status running_save(running *r, struct pb_train_state *state)
     if (state != NULL) {
         running_energy_of_steps(r);
     } else if (r->test != NULL) {
-        r->energy_test += running_energy(r);
+        running_energy(r, &r->energy_test);
     }
     pb_status status = write_file(r, state);
     pb_memory_peak_restore(peak);

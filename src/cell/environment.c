@@ -77,6 +77,7 @@ static pb_status open_backend(pb_cell_env *env)
     if (is_planned(env)) {
         return open_planned(env);
     }
+    PB_TRY(pb_energy_open(&env->energy));
     PB_TRY(
         pb_backend_open(env->setup.backend, env->setup.device, env->setup.threads, &env->backend));
     env->setup.threads = pb_backend_threads(env->backend);
@@ -226,6 +227,7 @@ void pb_cell_env_close(pb_cell_env *env)
     pb_memory_free(env->adapters);
     pb_memory_free(env->checkpoints);
     pb_memory_free(env->peak_source);
+    pb_energy_close(env->energy);
     pb_backend_close(env->backend);
     pb_memory_free(env);
 }

@@ -62,7 +62,7 @@ static pb_status set_up(running *r)
     PB_TRY(running_phase(r, "setup"));
     running_energy_begin(r);
     PB_TRY(running_set_up(r));
-    r->energy_setup += running_energy(r);
+    running_energy(r, &r->energy_setup);
     if (r->resume != NULL && r->stage == STAGE_TRAINED) {
         PB_TRY(pb_method_archive(r->method, r->resume));
     }

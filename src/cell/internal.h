@@ -5,6 +5,7 @@
 #include "pb/backend.h"
 #include "pb/cell.h"
 #include "pb/dataset.h"
+#include "pb/energy.h"
 #include "pb/method.h"
 #include "pb/metric.h"
 #include "pb/template.h"
@@ -54,6 +55,7 @@ struct pb_cell_env {
     pb_rates rates;     /* of work, for predictions */
     double peak_gflops; /* the same with the best kernels known */
     char *peak_source;  /* which these are */
+    pb_energy *energy;  /* counters of the node */
     pb_comm *comm;      /* borrowed */
     env_model *models;
     int64_t models_count;

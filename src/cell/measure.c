@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Sizes of square products that are timed on a device, each twice the one before. */
@@ -19,6 +20,17 @@ double running_flops(const running *r)
 {
     pb_backend_work work = pb_backend_work_get(r->env->backend);
     return work.matmul_flops + work.attention_flops;
+}
+
+double running_flops_tested(const running *r)
+{
+    return r->flops_tested + running_flops(r) - r->flops_mark;
+}
+
+double running_product_share(const running *r, double flops, double seconds)
+{
+    double rate = r->env->peak_gflops * 1e9;
+    return rate > 0.0 && seconds > 0.0 ? flops / seconds / rate : (double)NAN;
 }
 
 /* The weights in host memory that the cell reads, wherever they are mapped. */
@@ -74,6 +86,55 @@ pb_status running_sample(running *r)
                                 (int64_t)peak, r->phase);
 }
 
+/* Most bytes held in a part of the training, and its seconds. */
+typedef struct held {
+    double bytes, seconds;
+} held;
+
+static int compare_held(const void *a, const void *b)
+{
+    double x = ((const held *)a)->bytes, y = ((const held *)b)->bytes;
+    return (x > y) - (x < y);
+}
+
+/* A sample counts for the time since the one before, or since the phase began. */
+static int64_t list_held(const pb_record *record, held *out, double *seconds)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < record->memory_count; i++) {
+        const pb_record_memory *m = &record->memory[i];
+        double before             = i > 0 ? record->memory[i - 1].seconds : m->seconds;
+        if (strcmp(m->phase, "train") == 0) {
+            out[count] = (held){.bytes   = (double)(m->host_bytes + m->device_peak_bytes),
+                                .seconds = fmax(m->seconds - before, 0.0)};
+            *seconds += out[count++].seconds;
+        }
+    }
+    return count;
+}
+
+pb_status running_record_memory(running *r)
+{
+    pb_record *record = r->record;
+    held *all         = NULL;
+    double seconds    = 0.0;
+    double sum        = 0.0;
+    double below      = 0.0;
+    PB_TRY(PB_ALLOC(all, record->memory_count));
+    int64_t count = list_held(record, all, &seconds);
+    qsort(all, (size_t)count, sizeof *all, compare_held);
+    for (int64_t i = 0; i < count && seconds > 0.0; i++) {
+        sum += all[i].bytes * all[i].seconds;
+        below += all[i].seconds;
+        if (isnan(record->memory_p99_gb) && (below >= 0.99 * seconds || i == count - 1)) {
+            record->memory_p99_gb = all[i].bytes / 1e9;
+        }
+        record->memory_mean_gb = sum / seconds / 1e9;
+    }
+    pb_memory_free(all);
+    return PB_OK;
+}
+
 /* Nothing comes after this phase. */
 static bool is_last(const running *r)
 {
@@ -94,8 +155,9 @@ void running_progress(const running *r, int64_t step, int64_t steps, double loss
 
 bool running_wants_stop(void *context)
 {
-    const running *r          = context;
+    running *r                = context;
     const pb_cell_observer *o = r->observer;
+    running_energy_keep(r);
     return o != NULL && o->stop != NULL && o->stop(o->context);
 }
 
@@ -104,10 +166,12 @@ pb_status running_phase(running *r, const char *name)
     double now   = pb_clock_seconds() - r->begin;
     double flops = running_flops(r);
     if (r->phase != NULL) {
+        double seconds = now - r->phase_begin;
+        double done    = flops - r->phase_flops;
         PB_TRY(running_sample(r));
-        PB_TRY(pb_record_add_phase(r->record, r->phase, r->phase_begin, now - r->phase_begin,
-                                   flops - r->phase_flops));
-        r->seconds += strcmp(r->phase, "train") != 0 ? now - r->phase_begin : 0.0;
+        PB_TRY(pb_record_add_phase(r->record, r->phase, r->phase_begin, seconds, done,
+                                   running_product_share(r, done, seconds)));
+        r->seconds += strcmp(r->phase, "train") != 0 ? seconds : 0.0;
     }
     r->phase       = name;
     r->phase_begin = now;

@@ -26,6 +26,19 @@ struct cell_test;
 /* How far a cell has come; the numbers are in checkpoints. */
 typedef enum running_stage { STAGE_TRAINING, STAGE_TRAINED, STAGE_KEPT } running_stage;
 
+/* What has a counter of its own. The node contains the others. */
+typedef enum energy_component {
+    ENERGY_DEVICE,
+    ENERGY_PACKAGE, /* from here in the order of pb_energy_part */
+    ENERGY_DRAM,
+    ENERGY_NODE,
+    ENERGY_COMPONENTS
+} energy_component;
+
+typedef struct energies {
+    double joules[ENERGY_COMPONENTS];
+} energies;
+
 /* A running cell. */
 typedef struct running {
     pb_cell_env *env;
@@ -67,10 +80,15 @@ typedef struct running {
     pb_status lost;         /* nothing can be recorded any more */
     bool failed;            /* the record says why */
     bool again;             /* it cannot go on in this gang: it is run alone */
-    /* Joules. Of a gang the first member has those of the steps of all, the last reading of the
-     * counter, and why it is not trusted. */
-    double energy_setup, energy_steps, energy_validation, energy_test, energy_seen;
-    char energy_lost[128];
+    /* FLOP: when the part that runs began; of the test in earlier runs. */
+    double flops_mark, flops_tested;
+    /* Of a gang the first member has those of the steps of all, and what was read of the node
+     * and belongs to no part yet; the last reading of the device, joules; the clock of that of the
+     * node, and how many processes share it; why a counter is not trusted. */
+    energies energy_setup, energy_steps, energy_validation, energy_test, energy_pending;
+    double energy_seen, energy_read;
+    int64_t energy_processes;
+    char energy_lost[ENERGY_COMPONENTS][128];
 } running;
 
 /* Bytes that outlive the cell belong to no cell. */
@@ -102,6 +120,11 @@ void running_progress(const running *r, int64_t step, int64_t steps, double loss
 /* Adds a sample to the memory trace: the most bytes held since the last one. */
 pb_status running_sample(running *r) PB_MUST_USE;
 double running_flops(const running *r);
+double running_flops_tested(const running *r); /* in the test, which runs, and in earlier runs */
+/* Share of the measured rate of products; NaN where one of them is not known. */
+double running_product_share(const running *r, double flops, double seconds);
+/* Mean and 99th percentile of the memory in training, from the trace. */
+pb_status running_record_memory(running *r) PB_MUST_USE;
 
 /* ---------------------------------------------------------------- checkpoint.c */
 
@@ -122,10 +145,11 @@ void running_remove_checkpoint(running *r);
  * requests a stop. Saves what is trained when that is due. */
 pb_status running_test_progress(running *r, int64_t done) PB_MUST_USE;
 
-/* Joules of the device since the last call for any member of the gang; 0 where they are not known.
- */
-double running_energy(running *r);
+/* Adds the joules since the last call for any member of the gang, 0 where they are not known. */
+void running_energy(running *r, energies *into);
 void running_energy_begin(running *r);
+/* To be called again and again while a cell works: counters that start again at 0 are read. */
+void running_energy_keep(running *r);
 double running_energy_share(const running *r); /* of those of the gang's steps, 0 … 1 */
 void running_energy_of_steps(running *r);      /* adds them to those of the steps */
 /* Puts the energy into the record, where it is known, and in any case how it is known. */

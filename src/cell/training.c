@@ -41,7 +41,9 @@ static pb_status on_step(void *context, const pb_train_step *step)
 
 static void on_validating(void *context)
 {
-    running_energy_of_steps(context);
+    running *r    = context;
+    r->flops_mark = running_flops(r);
+    running_energy_of_steps(r);
 }
 
 static pb_status on_validation(void *context, int64_t step, double loss, double seconds)
@@ -49,7 +51,8 @@ static pb_status on_validation(void *context, int64_t step, double loss, double 
     running *r = context;
     (void)seconds;
     r->worked = pb_clock_seconds();
-    r->energy_validation += running_energy(r);
+    r->record->flops_validation += running_flops(r) - r->flops_mark;
+    running_energy(r, &r->energy_validation);
     if (r->observer != NULL && r->observer->validation != NULL) {
         PB_TRY(r->observer->validation(r->observer->context, r->cell, step, loss));
     }
@@ -111,7 +114,10 @@ pb_train_observer running_observer(running *r)
 
 pb_train_data running_data(running *r)
 {
-    r->record->flops_train = r->resume != NULL ? r->record->flops_train : 0.0;
+    if (r->resume == NULL) {
+        r->record->flops_train      = 0.0;
+        r->record->flops_validation = 0.0;
+    }
     return (pb_train_data){
         .train            = r->rows + r->validation_count,
         .train_count      = r->train_count,
@@ -151,6 +157,8 @@ void running_record_training(running *r)
     record->validation_loss    = tested_loss(r);
     if (result->seconds_steps > 0.0) {
         record->tokens_per_second = (double)result->tokens / result->seconds_steps;
-        record->mfu = record->flops_train / result->seconds_steps / (r->env->peak_gflops * 1e9);
+        record->mfu = running_product_share(r, record->flops_train, result->seconds_steps);
     }
+    record->mfu_validation =
+        running_product_share(r, record->flops_validation, result->seconds_validation);
 }

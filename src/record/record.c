@@ -186,11 +186,12 @@ pb_status pb_record_add_memory(pb_record *record, double seconds, int64_t host_b
 }
 
 pb_status pb_record_add_phase(pb_record *record, const char *name, double start, double seconds,
-                              double flops)
+                              double flops, double product_share)
 {
     PB_TRY(PB_GROW(record->phases, record->phases_count + 1));
     pb_record_phase *phase = &record->phases[record->phases_count];
     *phase                 = (pb_record_phase){.start = start, .seconds = seconds, .flops = flops};
+    phase->product_share   = product_share;
     PB_TRY(pb_record_set_text(&phase->name, name));
     record->phases_count++;
     return PB_OK;

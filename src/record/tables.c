@@ -13,6 +13,15 @@
     {                                                                            \
 #member, RECORD_F64, offsetof(pb_record, member), units_, long_, digest_ \
     }
+/* A process's share in what the whole node uses. */
+#define ENERGY(part, of_)                                                                        \
+    NUMBER_F64(energy_##part##_j, "J", "share in the energy of " of_ " during the cell", false), \
+        NUMBER_F64(energy_##part##_train_j, "J",                                                 \
+                   "share in the energy of " of_ " in training, without validation", false),     \
+        NUMBER_F64(energy_##part##_validation_j, "J",                                            \
+                   "share in the energy of " of_ " in validation", false),                       \
+        NUMBER_F64(energy_##part##_test_j, "J", "share in the energy of " of_ " in the test",    \
+                   false)
 #define TEXT(member, digest_)                                              \
     {                                                                      \
 #member, RECORD_TEXT, offsetof(pb_record, member), "", "", digest_ \
@@ -36,6 +45,9 @@ const record_field record_numbers[] = {
     NUMBER_I64(adapter_bytes, "byte", "size of the files of the kept adapter", false),
     NUMBER_I64(gang, "1", "cells that trained together, this one included", false),
     NUMBER_F64(memory_device_peak_gb, "GB", "part of memory_peak_gb in device memory", false),
+    NUMBER_F64(memory_mean_gb, "GB", "mean of the accounted bytes in training, over time", false),
+    NUMBER_F64(memory_p99_gb, "GB", "99th percentile of the accounted bytes in training, over time",
+               false),
     NUMBER_F64(memory_system_peak_gb, "GB", "peak resident set of the process, 1e9 bytes", false),
     NUMBER_F64(seconds_train, "s", "wall time of training without validation", false),
     NUMBER_F64(seconds_validation, "s", "wall time of validation", false),
@@ -48,11 +60,20 @@ const record_field record_numbers[] = {
     NUMBER_I64(label_tokens, "token", "label tokens trained on, all steps", true),
     NUMBER_F64(flops_train, "FLOP", "operations of the products of the training steps, as counted",
                false),
+    NUMBER_F64(flops_validation, "FLOP", "operations of the products in validation, as counted",
+               false),
+    NUMBER_F64(flops_test, "FLOP", "operations of the products in the test, as counted", false),
     NUMBER_F64(mfu, "1", "share of the measured product rate reached in training", false),
+    NUMBER_F64(mfu_validation, "1", "share of the measured product rate reached in validation",
+               false),
+    NUMBER_F64(mfu_test, "1", "share of the measured product rate reached in the test", false),
     NUMBER_F64(energy_j, "J", "energy of the device during the cell", false),
     NUMBER_F64(energy_train_j, "J", "energy of the device in training, without validation", false),
     NUMBER_F64(energy_validation_j, "J", "energy of the device in validation", false),
     NUMBER_F64(energy_test_j, "J", "energy of the device in the test", false),
+    ENERGY(package, "the processors' packages"),
+    ENERGY(dram, "the processors' memory"),
+    ENERGY(node, "the node"),
     NUMBER_F64(validation_loss, "nat/token", "validation loss of the values that were tested",
                false),
     NUMBER_I64(best_step, "1", "step with the smallest validation loss", true),
@@ -118,6 +139,8 @@ static const record_field phase_columns[] = {
      false},
     {"flops", RECORD_F64, offsetof(pb_record_phase, flops), "FLOP",
      "operations of the products, as counted", false},
+    {"product_share", RECORD_F64, offsetof(pb_record_phase, product_share), "1",
+     "share of the measured product rate", false},
 };
 static const record_field prediction_columns[] = {
     {"row", RECORD_I64, offsetof(pb_record_prediction, row), "1", "number of the test row", true},
@@ -142,7 +165,7 @@ const record_list record_lists[] = {
     LIST(validation, pb_record_validation, "validation, by step", "loss", validation_columns, false,
          0),
     LIST(memory, pb_record_memory, "memory trace", "host_bytes", memory_columns, false, 1),
-    LIST(phases, pb_record_phase, "phases of the cell", NULL, phase_columns, false, 0),
+    LIST(phases, pb_record_phase, "phases of the cell", NULL, phase_columns, false, 1),
     LIST(predictions, pb_record_prediction, "predictions on the test rows", NULL,
          prediction_columns, false, 1),
 };

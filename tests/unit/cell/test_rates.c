@@ -139,8 +139,8 @@ static void fill(pb_record *r)
     for (int i = 1; i <= 3; i++) {
         assert_ok(pb_record_add_validation(r, 2 * i, 1.0));
     }
-    assert_ok(pb_record_add_phase(r, "train", 0, 5, 7e9)); /* with validation */
-    assert_ok(pb_record_add_phase(r, "test", 5, 2, 3e9));
+    assert_ok(pb_record_add_phase(r, "train", 0, 5, 7e9, 0.5)); /* with validation */
+    assert_ok(pb_record_add_phase(r, "test", 5, 2, 3e9, 0.5));
     assert_ok(pb_record_add_metric(r, "output_tokens_mean", 3));
 }
 

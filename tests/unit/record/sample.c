@@ -151,8 +151,8 @@ static pb_status fill_curves(pb_record *r, double u)
     PB_TRY(pb_record_add_validation(r, 20, 0.5 + u));
     PB_TRY(pb_record_add_memory(r, 0.0, 1000, 0, 0, "setup"));
     PB_TRY(pb_record_add_memory(r, 1.5, 750000000, 200, 300, "train"));
-    PB_TRY(pb_record_add_phase(r, "setup", 0, 1, 0));
-    PB_TRY(pb_record_add_phase(r, "train", 1, 12.5, 1e12));
+    PB_TRY(pb_record_add_phase(r, "setup", 0, 1, 0, 0));
+    PB_TRY(pb_record_add_phase(r, "train", 1, 12.5, 1e12, 0.5));
     PB_TRY(pb_record_add_prediction(r, 0, "entailment", "entailment", 1, 1));
     PB_TRY(pb_record_add_prediction(r, 1, "", "not_entailment", 0, 0));
     PB_TRY(pb_record_add_prediction(r, 2, "日本語 \"quoted\"\n", "ü", -1, 0.25));
