@@ -98,6 +98,23 @@ pb_status pb_batch_rebuild(const pb_sample *samples, int64_t count, const pb_bat
 pb_status pb_batch_join(const pb_batch *const *batches, int64_t count, pb_batch *out) PB_MUST_USE;
 void pb_batch_clear(pb_batch *batch); /* accepts a zeroed one */
 
+/* Samples that are evaluated together: those of group g are order[starts[g]] … order[starts[g + 1]
+ * - 1]. */
+typedef struct pb_groups {
+    int64_t *order;  /* [n] */
+    int64_t *starts; /* [count + 1] */
+    int64_t count;
+    int64_t largest; /* samples of a group */
+} pb_groups;
+
+/* Groups that depend on the samples alone. Sorted, neighbours have the longest common beginnings,
+ * and the tokens of a group, common ones counted once and `more` added for each sample, are at most
+ * those of `batch` samples of mean length; a group has at least one sample. Not sorted, a group is
+ * the next `batch` samples. On failure *out is zeroed. */
+pb_status pb_groups_make(const pb_sample *samples, int64_t n, int64_t batch, int64_t more,
+                         bool sorted, pb_groups *out) PB_MUST_USE;
+void pb_groups_clear(pb_groups *groups); /* accepts zeroed ones */
+
 /* Order [n]: the validation part first, *n_validation = ceil(share · n) rows, then the training
  * part. The permutation is numpy's default_rng(seed).permutation(n). With order NULL it only
  * counts. */

@@ -34,6 +34,7 @@ typedef enum pb_saving {
     PB_SAVING_CACHE,   /* generation keeps keys and values */
     PB_SAVING_LEAVING, /* finished rows leave the batch */
     PB_SAVING_DRAFTS,  /* answers that are likely are verified in one pass */
+    PB_SAVING_ORDER,   /* rows of a test are ordered by their beginnings; by the caller */
     PB_SAVING_COUNT
 } pb_saving;
 

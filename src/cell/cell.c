@@ -155,7 +155,9 @@ pb_status running_set_up(running *r)
         return PB_OK; /* a baseline runs no network */
     }
     PB_TRY(place_weights(r));
-    return pb_network_create(r->model->weights, r->method, &r->net);
+    PB_TRY(pb_network_create(r->model->weights, r->method, &r->net));
+    pb_network_without(r->net, cell_without(r->options));
+    return PB_OK;
 }
 
 /* The results of a finished cell are valid only if these conditions hold. */

@@ -196,7 +196,7 @@ pb_status running_archive_test(pb_archive *a, cell_test *t)
     PB_TRY(archive_count(a, &t->tokens));
     PB_TRY(archive_count(a, &t->norm_right));
     for (int64_t i = 0; i < t->done; i++) {
-        PB_TRY(pb_archive_text(a, &t->predictions[i]));
+        PB_TRY(pb_archive_text(a, &t->predictions[t->groups.order[i]]));
     }
     return PB_OK;
 }

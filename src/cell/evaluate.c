@@ -14,6 +14,7 @@ static pb_status open_test(cell_test *t)
 {
     const pb_encoded_set *set = &t->r->data.test_set;
 
+    PB_TRY(cell_test_rows_open(t));
     PB_TRY(PB_ALLOC(t->predictions, t->rows));
     PB_TRY(PB_ALLOC(t->references, t->rows));
     PB_TRY(PB_ALLOC(t->alternatives, t->rows));
@@ -42,6 +43,7 @@ static void close_test(cell_test *t)
     for (int64_t i = 0; t->alternatives != NULL && i < t->rows; i++) {
         pb_memory_free(t->alternatives[i]);
     }
+    cell_test_rows_close(t);
     pb_memory_free(t->alternatives);
     pb_memory_free_texts(t->predictions, (size_t)t->rows);
     pb_memory_free_texts(t->references, (size_t)t->rows);

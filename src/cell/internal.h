@@ -94,8 +94,9 @@ typedef enum cell_scoring { SCORING_GENERATION, SCORING_LIKELIHOOD } cell_scorin
 /* The group `eval`. */
 typedef struct cell_eval_options {
     int scoring;            /* cell_scoring */
-    int64_t batch;          /* rows generated at once */
+    int64_t batch;          /* rows at once, see pb_groups_make */
     int64_t max_new_tokens; /* 0: the default of the data set and the protocol */
+    pb_config_list without; /* names of savings */
 } cell_eval_options;
 
 /* The group `dataset.typical`: what a plan assumes of a data set whose files are not there; 0: not
@@ -119,6 +120,9 @@ typedef struct cell_options {
     const pb_method_ops *method;
     void *method_options; /* of method->fields */
 } cell_options;
+
+/* options.c: what the network and the test do not save, see pb_network_without. */
+unsigned cell_without(const cell_options *o);
 
 /* work.c: the work of a cell over rows as they are after the cutoff, of which `held` are kept for
  * validation; `bytes`: of the weights. */

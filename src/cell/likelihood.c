@@ -6,18 +6,10 @@
 #include "running.h"
 
 #include "pb/memory.h"
-#include "pb/utf8.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
-
-/* A class name as tokens. */
-typedef struct candidate {
-    const char *text;
-    pb_ids ids;
-    double characters;
-} candidate;
 
 /* Rows whose losses are still being computed. */
 typedef struct scored_batch {
@@ -27,87 +19,31 @@ typedef struct scored_batch {
 
 typedef struct scoring {
     cell_test *t;
-    candidate *candidates;
-    int64_t count;
-    int64_t rows; /* at once */
-    int32_t *ids; /* of a batch's samples */
+    int64_t count; /* candidates */
+    int32_t *ids;  /* of a batch's samples */
     int64_t capacity;
-    pb_sample *samples; /* [rows · count] */
-    double *sums;       /* [rows · count] of log p */
+    pb_sample *samples; /* [rows of a batch · count] */
+    double *sums;       /* [rows of a batch · count] of log p */
     double *losses;
     int64_t losses_capacity;
     scored_batch batches[PB_SLOTS]; /* indexed by batch number % PB_SLOTS */
 } scoring;
 
-static bool is_stop(const pb_ids *stops, int32_t id)
-{
-    for (int64_t i = 0; i < stops->count; i++) {
-        if (stops->items[i] == id) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Pieces of a template are tokenised separately, so an answer's tokens are the same after every
- * prompt. */
-static pb_status tokenise(const running *r, const pb_ids *stops, candidate *c)
-{
-    bool corrected       = r->cell->name.protocol == PB_PROTOCOL_CORRECTED;
-    pb_rendered rendered = {0};
-    pb_status status;
-
-    int64_t characters = pb_utf8_count(c->text, strlen(c->text));
-    c->characters      = characters > 0 ? (double)characters : 1.0;
-    PB_TRY_GOTO(
-        status,
-        pb_template_render(r->model->chat, r->model->tokenizer, "", c->text, corrected, &rendered),
-        out_rendered);
-    int64_t end = rendered.prompt_length;
-    while (end < rendered.ids.count && !is_stop(stops, rendered.ids.items[end])) {
-        end++;
-    }
-    PB_TRY_GOTO(status,
-                pb_ids_extend(&c->ids, rendered.ids.items + rendered.prompt_length,
-                              end - rendered.prompt_length),
-                out_rendered);
-    if (c->ids.count == 0) {
-        status = PB_FAIL(PB_ERR_CONFIG, "dataset.labels: \"%s\" gives no tokens", c->text);
-    }
-out_rendered:
-    pb_rendered_clear(&rendered);
-    return status;
-}
-
 static pb_status open_scoring(scoring *s)
 {
-    running *r                   = s->t->r;
-    const pb_config_list *labels = pb_dataset_labels(r->data.dataset);
-    pb_ids stops                 = {0};
-    pb_status status;
-
-    s->rows = r->options->eval.batch < s->t->rows ? r->options->eval.batch : s->t->rows;
-    PB_TRY(PB_ALLOC(s->candidates, labels->count));
-    s->count = labels->count;
-    PB_TRY(PB_ALLOC(s->samples, s->rows * s->count));
-    PB_TRY(PB_ALLOC(s->sums, s->rows * s->count));
-    PB_TRY_GOTO(status, pb_template_stop_ids(r->model->chat, r->model->tokenizer, &stops),
-                out_stops);
+    s->count = s->t->candidate_count;
     for (int64_t k = 0; k < s->count; k++) {
-        s->candidates[k].text = labels->items[k];
-        PB_TRY_GOTO(status, tokenise(r, &stops, &s->candidates[k]), out_stops);
+        if (s->t->candidates[k].scored == 0) {
+            return PB_FAIL(PB_ERR_CONFIG, "dataset.labels: \"%s\" gives no tokens",
+                           s->t->candidates[k].text);
+        }
     }
-out_stops:
-    pb_ids_clear(&stops);
-    return status;
+    PB_TRY(PB_ALLOC(s->samples, s->t->groups.largest * s->count));
+    return PB_ALLOC(s->sums, s->t->groups.largest * s->count);
 }
 
 static void close_scoring(scoring *s)
 {
-    for (int64_t k = 0; k < s->count; k++) {
-        pb_ids_clear(&s->candidates[k].ids);
-    }
-    pb_memory_free(s->candidates);
     pb_memory_free(s->ids);
     pb_memory_free(s->samples);
     pb_memory_free(s->sums);
@@ -117,47 +53,46 @@ static void close_scoring(scoring *s)
     }
 }
 
-/* The samples of rows [first, first + count): every prompt followed by every candidate. */
+/* The samples of a batch: every prompt followed by every candidate, without its end. */
 static pb_status make_samples(scoring *s, int64_t first, int64_t count)
 {
     int64_t total = 0;
 
     for (int64_t i = 0; i < count; i++) {
-        pb_sample prompt = pb_encoded_prompt(&s->t->r->data.test_set, first + i);
+        pb_sample prompt = cell_test_prompt(s->t, first + i);
         for (int64_t k = 0; k < s->count; k++) {
-            total += prompt.length + s->candidates[k].ids.count;
+            total += prompt.length + s->t->candidates[k].scored;
         }
     }
     PB_TRY(PB_GROW(s->ids, total));
     int32_t *at = s->ids;
     for (int64_t i = 0; i < count; i++) {
-        pb_sample prompt = pb_encoded_prompt(&s->t->r->data.test_set, first + i);
+        pb_sample prompt = cell_test_prompt(s->t, first + i);
         for (int64_t k = 0; k < s->count; k++) {
-            const pb_ids *answer         = &s->candidates[k].ids;
+            const cell_candidate *answer = &s->t->candidates[k];
             s->samples[i * s->count + k] = (pb_sample){
                 .ids          = at,
-                .length       = prompt.length + answer->count,
+                .length       = prompt.length + answer->scored,
                 .answer_start = prompt.length > 0 ? prompt.length : 1,
             };
             memcpy(at, prompt.ids, (size_t)prompt.length * sizeof *at);
-            memcpy(at + prompt.length, answer->items, (size_t)answer->count * sizeof *at);
-            at += prompt.length + answer->count;
+            memcpy(at + prompt.length, answer->ids.items, (size_t)answer->scored * sizeof *at);
+            at += prompt.length + answer->scored;
         }
     }
     return PB_OK;
 }
 
-/* Computes the losses of batch `number`, rows number · s->rows … */
+/* Computes the losses of batch `number`. */
 static pb_status begin_batch(scoring *s, int64_t number)
 {
     pb_network *net          = s->t->r->net;
     pb_batch_options options = pb_network_batch_options(net, false);
     int slot                 = (int)(number % PB_SLOTS);
     scored_batch *b          = &s->batches[slot];
-    int64_t left             = s->t->rows - number * s->rows;
 
-    b->first = number * s->rows;
-    b->count = left < s->rows ? left : s->rows;
+    b->first = s->t->groups.starts[number];
+    b->count = s->t->groups.starts[number + 1] - b->first;
     PB_TRY(make_samples(s, b->first, b->count));
     PB_TRY(pb_batch_rebuild(s->samples, b->count * s->count, &options, &b->packed));
     PB_TRY(pb_network_loss(net, &b->packed, false, NULL));
@@ -186,7 +121,7 @@ static int64_t likeliest(const scoring *s, const double *sums, bool by_length)
     double most  = -INFINITY;
 
     for (int64_t k = 0; k < s->count; k++) {
-        double value = by_length ? sums[k] / s->candidates[k].characters : sums[k];
+        double value = by_length ? sums[k] / s->t->candidates[k].characters : sums[k];
         if (!isfinite(value)) {
             return -1;
         }
@@ -204,15 +139,15 @@ static pb_status predict(scoring *s, const scored_batch *b)
 
     for (int64_t i = 0; i < b->count; i++) {
         const double *sums = s->sums + i * s->count;
-        int64_t row        = b->first + i;
+        int64_t row        = t->groups.order[b->first + i];
         int64_t best       = likeliest(s, sums, false);
         int64_t normal     = likeliest(s, sums, true);
         if (best < 0) {
             return PB_FAIL(PB_ERR_NUMERIC,
                            "the likelihood of a label is not finite; " PB_NOT_FINITE_REMEDY);
         }
-        PB_TRY(PB_TEXT(t->predictions[row], s->candidates[best].text));
-        t->norm_right += strcmp(s->candidates[normal].text, t->alternatives[row][0]) == 0;
+        PB_TRY(PB_TEXT(t->predictions[row], t->candidates[best].text));
+        t->norm_right += strcmp(t->candidates[normal].text, t->alternatives[row][0]) == 0;
     }
     return PB_OK;
 }
@@ -228,8 +163,7 @@ static pb_status of_batch(const scoring *s, int64_t number, pb_status status)
 {
     const scored_batch *b = &s->batches[number % PB_SLOTS];
 
-    return pb_error_prefix(status, "test rows %" PRId64 " … %" PRId64, b->first + 1,
-                           b->first + b->count);
+    return cell_test_prefix(s->t, b->first, b->count, status);
 }
 
 static pb_status predict_all(scoring *s)
@@ -238,9 +172,9 @@ static pb_status predict_all(scoring *s)
 
     PB_TRY(open_scoring(s));
     PB_TRY(running_test_progress(t->r, t->done));
-    int64_t batches = (t->rows + s->rows - 1) / s->rows;
+    int64_t batches = t->groups.count;
     int64_t late    = pb_backend_lag(pb_network_backend(t->r->net));
-    int64_t begin   = t->done / s->rows;
+    int64_t begin   = cell_test_next_group(t);
     for (int64_t number = begin; number < batches + late; number++) {
         int64_t done = number - late;
         if (number < batches) {
@@ -248,8 +182,7 @@ static pb_status predict_all(scoring *s)
         }
         if (done >= begin) {
             PB_TRY(of_batch(s, done, finish_batch(s, done)));
-            PB_TRY(
-                running_test_progress(t->r, done < batches - 1 ? (done + 1) * s->rows : t->rows));
+            PB_TRY(running_test_progress(t->r, t->groups.starts[done + 1]));
         }
     }
     return PB_OK;

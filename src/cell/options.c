@@ -2,6 +2,8 @@
 /* The groups of a cell: model, dataset, method, train, data, eval. */
 #include "internal.h"
 
+#include "pb/network.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,11 +37,34 @@ static const char *const scoring_names[] = {"generation", "likelihood", NULL};
 const pb_config_field pb_cell_eval_fields[] = {
     PB_FIELD_CHOICE(cell_eval_options, scoring, SCORING_GENERATION, scoring_names,
                     "what is predicted: generated text, or the most likely of dataset.labels"),
-    PB_FIELD_INT(cell_eval_options, batch, 8, 1, 1 << 20, "rows", "rows generated at once"),
+    PB_FIELD_INT(cell_eval_options, batch, 8, 1, 1 << 20, "rows",
+                 "test rows at once: as many tokens as so many rows of mean length"),
     PB_FIELD_INT(cell_eval_options, max_new_tokens, 0, 0, 1 << 20, "tokens",
                  "maximum number of new tokens, 0: the default of data set and protocol"),
+    PB_FIELD_TEXTS(
+        PB_CONFIG_TEXT_LIST, PB_KEPT_BEFORE, cell_eval_options, without, "",
+        "computed although no result needs it, to measure and to check: padding, prefix, "
+        "head, last, lowest (in training, too); order, cache, leaving, drafts"),
     PB_FIELD_END,
 };
+
+static unsigned find_saving(const char *name)
+{
+    unsigned s = 0;
+    while (s < PB_SAVING_COUNT && strcmp(name, pb_saving_names[s]) != 0) {
+        s++;
+    }
+    return s;
+}
+
+unsigned cell_without(const cell_options *o)
+{
+    unsigned without = 0;
+    for (int64_t i = 0; i < o->eval.without.count; i++) {
+        without |= 1U << find_saving(o->eval.without.items[i]);
+    }
+    return without;
+}
 
 /* An unknown metric is reported before anything runs, like an unknown method; so is a label metric
  * for a data set without labels. */
@@ -90,6 +115,21 @@ static pb_status check_fit(const pb_config *config, pb_protocol protocol, const 
                     "\"pearsonr\"), but those of data set %s are not; leave the pair out "
                     "(sweep.exclude)",
                     m->name, o->dataset.name));
+    }
+    return PB_OK;
+}
+
+static pb_status check_savings(const pb_config *config, const cell_options *o)
+{
+    for (int64_t i = 0; i < o->eval.without.count; i++) {
+        if (find_saving(o->eval.without.items[i]) == PB_SAVING_COUNT) {
+            return pb_config_at(config, "eval", "without", i,
+                                PB_FAIL(PB_ERR_CONFIG,
+                                        "eval.without: \"%s\" is unknown; there are padding, "
+                                        "prefix, head, last, lowest, cache, leaving, drafts and "
+                                        "order",
+                                        o->eval.without.items[i]));
+        }
     }
     return PB_OK;
 }
@@ -164,6 +204,7 @@ pb_status cell_options_read(cell_plan *plan, cell_plan *like)
     PB_TRY(check_metric(config, plan->protocol, o));
     PB_TRY(pb_method_find_in(config, "method", &o->method));
     PB_TRY(check_fit(config, plan->protocol, o));
+    PB_TRY(check_savings(config, o));
     PB_TRY(pb_method_options_read(o->method, config, "method", &o->method_options));
     apply_protocol(config, plan->protocol, o);
     return PB_OK;

@@ -158,11 +158,22 @@ pb_status running_record_energy(running *r) PB_MUST_USE;
 /* Predictions, metric. */
 pb_status running_test(running *r) PB_MUST_USE;
 
+/* A class name as an answer. */
+typedef struct cell_candidate {
+    const char *text;
+    pb_ids ids;     /* with the end of the answer, if the template has one */
+    int64_t scored; /* ids of the name itself */
+    double characters;
+} cell_candidate;
+
 /* A running test. */
 typedef struct cell_test {
     running *r;
     int64_t rows;
-    int64_t done;               /* rows with a prediction: the first ones */
+    cell_candidate *candidates; /* where a network is tested on a data set with labels */
+    int64_t candidate_count;
+    pb_groups groups;           /* of rows that are predicted together */
+    int64_t done;               /* rows with a prediction: the first ones in the order of groups */
     char **predictions;         /* [rows] raw texts of the model */
     char **references;          /* [rows] */
     const char ***alternatives; /* [rows] all correct answers, each list ended by NULL */
@@ -170,6 +181,20 @@ typedef struct cell_test {
     int64_t tokens;             /* generated over all rows; -1: nothing was generated */
     int64_t norm_right;         /* by likelihood per character; -1: not scored this way */
 } cell_test;
+
+/* The prompt of a row, counted in the order of groups. */
+pb_sample cell_test_prompt(const cell_test *t, int64_t index);
+/* That a row may generate. */
+int64_t cell_test_new_tokens(const cell_test *t);
+/* The first group without predictions. */
+int64_t cell_test_next_group(const cell_test *t);
+/* The status; the message of a failure names rows first … first + count - 1 in the order of
+ * groups. */
+pb_status cell_test_prefix(const cell_test *t, int64_t first, int64_t count, pb_status status);
+
+/* Candidates and groups; whatever is open is closed, also after a failure. */
+pb_status cell_test_rows_open(cell_test *t) PB_MUST_USE;
+void cell_test_rows_close(cell_test *t);
 
 /* The ways to make predictions; each fills predictions [rows]. */
 pb_status cell_test_generate(cell_test *t) PB_MUST_USE;

@@ -21,12 +21,13 @@ typedef struct generation {
     int64_t first, all; /* row of the first prompt, and how many there are, for messages */
     pb_generated *out;  /* [prompt.samples] */
 
-    int64_t drafts;     /* of the options, unless they are not used */
-    int64_t draft_keys; /* most of one row */
-    int64_t most_rows;  /* of a step */
-    int32_t *kept;      /* [samples] new tokens with keys in the row's own segment */
-    bool *ended;        /* [samples] */
-    int64_t going;      /* samples that are not */
+    int64_t drafts;      /* of the options, unless they are not used */
+    int64_t draft_keys;  /* most of one row, */
+    int32_t draft_first; /* which begins with this id */
+    int64_t most_rows;   /* of a step */
+    int32_t *kept;       /* [samples] new tokens with keys in the row's own segment */
+    bool *ended;         /* [samples] */
+    int64_t going;       /* samples that are not */
 
     /* One step: segments are those of the prompt without rows, then one per active row, each
      * followed by those of its drafts. */
@@ -42,7 +43,6 @@ typedef struct generation {
     float *largest;         /* [outs] logits of `best` */
     int64_t count;          /* n */
     int64_t outs;
-    bool reserving; /* memory, as if every draft began like every row */
 } generation;
 
 /* The first key of what a row generates. */
@@ -58,10 +58,7 @@ static int64_t draft_rows(const generation *g, int64_t draft, const int32_t *ids
     const pb_sample *d = &g->options->drafts[draft];
     int64_t most       = g->options->max_new_tokens;
     int64_t end        = (d->length < most ? d->length : most) - 1;
-    if (end <= count) {
-        return 0;
-    }
-    bool begins = g->reserving || memcmp(d->ids, ids, (size_t)count * sizeof *ids) == 0;
+    bool begins        = end > count && memcmp(d->ids, ids, (size_t)count * sizeof *ids) == 0;
     return begins ? end - count : 0;
 }
 
@@ -111,15 +108,21 @@ static void close_cache(generation *g)
     pb_memory_free(g->cache.values);
 }
 
-/* Most rows of a step: every row has the first token of every draft. */
+/* At most the drafts that begin with the same id are computed for a row. */
 static void count_drafts(generation *g)
 {
-    g->drafts    = network_saves(g->net, PB_SAVING_DRAFTS) ? g->options->draft_count : 0;
-    g->reserving = true;
+    const pb_sample *drafts = g->options->drafts;
+    g->drafts               = network_saves(g->net, PB_SAVING_DRAFTS) ? g->options->draft_count : 0;
     for (int64_t d = 0; d < g->drafts; d++) {
-        g->draft_keys += draft_rows(g, d, g->options->drafts[d].ids, 1);
+        int64_t rows = 0;
+        for (int64_t other = 0; other < g->drafts && drafts[d].length > 0; other++) {
+            rows += draft_rows(g, other, drafts[d].ids, 1);
+        }
+        if (rows > g->draft_keys) {
+            g->draft_keys  = rows;
+            g->draft_first = drafts[d].ids[0];
+        }
     }
-    g->reserving = false;
     g->most_rows = g->prompt.samples * (1 + g->draft_keys);
 }
 
@@ -379,15 +382,14 @@ static pass step_pass(generation *g, pb_forest *forest)
 static pb_status reserve_step(generation *g, int64_t count)
 {
     pb_forest forest;
-    g->reserving = true;
     for (int64_t i = 0; i < g->prompt.samples; i++) {
         g->active[g->count++] = (int32_t)i;
         g->out[i].count       = count;
+        g->out[i].ids[0]      = g->draft_first;
         g->kept[i]            = (int32_t)(count - 1);
     }
-    pass p       = step_pass(g, &forest);
-    g->reserving = false;
-    g->count     = 0;
+    pass p   = step_pass(g, &forest);
+    g->count = 0;
     for (int64_t i = 0; i < g->prompt.samples; i++) {
         g->out[i].count = 0;
     }
@@ -395,7 +397,7 @@ static pb_status reserve_step(generation *g, int64_t count)
     return network_reserve(g->net, &p);
 }
 
-/* No step needs more than the last one if every row gets that far, or than one with all drafts. */
+/* No step needs more than the last one if every row gets that far, or than one with most drafts. */
 static pb_status reserve_steps(generation *g)
 {
     int64_t most = g->options->max_new_tokens;

@@ -34,7 +34,8 @@ static pb_status attach_method(pb_network *net, const pb_weights *weights)
 const char *const pb_saving_names[] = {
     [PB_SAVING_PADDING] = "padding", [PB_SAVING_PREFIX] = "prefix", [PB_SAVING_HEAD] = "head",
     [PB_SAVING_LAST] = "last",       [PB_SAVING_LOWEST] = "lowest", [PB_SAVING_CACHE] = "cache",
-    [PB_SAVING_LEAVING] = "leaving", [PB_SAVING_DRAFTS] = "drafts", [PB_SAVING_COUNT] = NULL,
+    [PB_SAVING_LEAVING] = "leaving", [PB_SAVING_DRAFTS] = "drafts", [PB_SAVING_ORDER] = "order",
+    [PB_SAVING_COUNT] = NULL,
 };
 
 bool network_saves(const pb_network *net, pb_saving saving)

@@ -58,6 +58,29 @@ class Baselines(case.Case):
             self.expect(program.run(["plan", grid]), 2, *words, "sweep.exclude")
 
 
+class Savings(case.Case):
+    def test_predictions_do_not_depend_on_what_is_saved(self):
+        """Neither on which rows are predicted together: they stay in the order of the data set."""
+        self.world.model(), self.world.dataset()
+        names = ["padding", "prefix", "head", "last", "lowest", "cache", "leaving", "drafts", "order"]
+        for scoring in ("generation", "likelihood"):
+            expected = None
+            for number, without in enumerate([[], names[:5], names[5:], ["drafts"], ["order"]]):
+                grid = self.world.grid(["good"], ["pairs"], ["none", "lora"], rest="eval = { batch = 3; };\n")
+                output = os.path.join(self.folder, f"{scoring}{number}")
+                self.run_grid(grid, 0, output, "--set", f"eval.scoring={scoring}", "--set", f"eval.without={json.dumps(without)}")
+                path = os.path.join(output, "tiny.h5")
+                predictions = [column(path, f"good/pairs/{method}/1", name)
+                               for method in ("none", "lora") for name in ("row", "prediction", "reference")]
+                expected = expected or predictions
+                self.assertEqual(predictions, expected, f"{scoring} without {without}")
+
+    def test_an_unknown_saving_is_refused_before_anything_runs(self):
+        self.world.model(), self.world.dataset()
+        grid = self.world.grid(["good"], ["pairs"], ["none"], rest='eval = { without = ["prefix", "heads"]; };\n')
+        self.expect(program.run(["plan", grid]), 2, "eval.without", '"heads" is unknown', "padding, prefix")
+
+
 class Likelihood(case.Case):
     def test_the_class_is_the_one_whose_tokens_are_likeliest(self):
         """Recomputed from the program's logits, one prompt followed by one label at a time."""
