@@ -100,7 +100,8 @@ typedef struct pb_command {
 /* The input of a command. */
 struct pb_cli {
     const pb_command *command;
-    pb_comm *comm; /* borrowed */
+    const pb_command *const *commands; /* all of the program, for those that print them */
+    pb_comm *comm;                     /* borrowed */
     int exit_code; /* 0; a command that returns PB_OK may set 3 (stopped) or 4 (cells failed) */
     struct pb_cli_values *values;
 };

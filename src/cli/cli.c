@@ -9,12 +9,10 @@
 
 /* In the order of the help. A new command adds its declaration to commands.h and a line here. */
 static const pb_command *const registry[] = {
-    &command_run,      &command_plan,     &command_status,
-    &command_merge,    &command_report,   &command_pscp,
-    &command_list,     &command_info,     &command_bench,
-    &command_data,     &command_tokenize, &command_prompt,
-    &command_score,    &command_logits,   &command_train,
-    &command_evaluate, &command_generate, NULL,
+    &command_run,      &command_plan,     &command_status, &command_merge,      &command_report,
+    &command_pscp,     &command_list,     &command_info,   &command_bench,      &command_data,
+    &command_tokenize, &command_prompt,   &command_score,  &command_logits,     &command_train,
+    &command_evaluate, &command_generate, &command_manual, &command_completion, NULL,
 };
 
 const pb_command *const *pb_cli_commands(void)
@@ -101,6 +99,7 @@ static pb_status parse(const pb_command *const *commands, pb_comm *comm, int arg
         return PB_OK;
     }
     PB_TRY(pb_cli_open(out->command, comm, argc - 2, argv + 2, &out->cli));
+    out->cli->commands = commands;
     PB_TRY(pb_log_parse_level(pb_cli_text(out->cli, "log-level"), &level));
     pb_log_setup(level, pb_comm_rank(comm), pb_comm_size(comm));
     return PB_OK;

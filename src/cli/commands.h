@@ -7,12 +7,14 @@
 #include "pb/sweep.h"
 
 extern const pb_command command_bench;
+extern const pb_command command_completion;
 extern const pb_command command_data;
 extern const pb_command command_evaluate;
 extern const pb_command command_generate;
 extern const pb_command command_info;
 extern const pb_command command_list;
 extern const pb_command command_logits;
+extern const pb_command command_manual;
 extern const pb_command command_plan;
 extern const pb_command command_run;
 extern const pb_command command_tokenize;
@@ -69,6 +71,13 @@ bool cli_asks_for_help(int argc, char *const *argv);
 /* help.c */
 pb_status cli_help_program(const pb_command *const *commands, pb_string *out) PB_MUST_USE;
 pb_status cli_help_command(const pb_command *command, pb_string *out) PB_MUST_USE;
+extern const char cli_about[];
+extern const char cli_exit_codes[];
+enum { CLI_LEFT_BYTES = 64 };
+/* "-o, --output DIR" */
+void cli_option_left(const pb_option *option, char left[CLI_LEFT_BYTES]);
+/* The help of an option, and its default. */
+pb_status cli_option_meaning(const pb_option *option, pb_string *out) PB_MUST_USE;
 
 /* help_config.c: every key of the configuration, from the tables of the modules that own them. */
 pb_status help_config_print(const pb_cli *cli) PB_MUST_USE;

@@ -10,6 +10,12 @@
 
 enum { COMMAND_COLUMNS = 13, OPTION_COLUMNS = 31 };
 
+const char cli_about[] = "Measures parameter-efficient fine-tuning of language models over a grid "
+                         "model x dataset x method x seed.";
+const char cli_exit_codes[] =
+    "0 done; 1 failed; 2 bad usage or configuration; 3 stopped early, everything kept; 4 done, but "
+    "some cells failed, or sweeps that were compared are not alike";
+
 /* Help stays narrow enough to read comfortably. */
 static int64_t help_width(void)
 {
@@ -29,9 +35,7 @@ pb_status cli_help_program(const pb_command *const *commands, pb_string *out)
     int64_t width = help_width();
     PB_TRY(pb_table_note(out, width, 0, "usage: peftbench COMMAND [arguments] [options]"));
     PB_TRY(pb_string_puts(out, "\n"));
-    PB_TRY(pb_table_note(out, width, 0,
-                         "Measures parameter-efficient fine-tuning of language models over a grid "
-                         "model x dataset x method x seed."));
+    PB_TRY(pb_table_note(out, width, 0, "%s", cli_about));
     PB_TRY(pb_string_puts(out, "\ncommands:\n"));
     for (; *commands != NULL; commands++) {
         PB_TRY(help_line((*commands)->name, COMMAND_COLUMNS, (*commands)->help, out));
@@ -41,37 +45,42 @@ pb_status cli_help_program(const pb_command *const *commands, pb_string *out)
         out, width, 0,
         "peftbench COMMAND --help describes a command, peftbench --version shows which "
         "this is"));
-    return pb_table_note(out, width, 0,
-                         "exit codes: 0 done; 1 failed; 2 bad usage or configuration; 3 stopped "
-                         "early, everything kept; 4 done, but some cells failed, or sweeps that "
-                         "were compared are not alike");
+    return pb_table_note(out, width, 0, "exit codes: %s", cli_exit_codes);
+}
+
+void cli_option_left(const pb_option *option, char left[CLI_LEFT_BYTES])
+{
+    char letter[8]    = "";
+    bool takes        = option->kind != PB_OPTION_FLAG;
+    const char *value = option->value != NULL ? option->value : "TEXT";
+    if (option->letter != 0) {
+        snprintf(letter, sizeof letter, "-%c, ", option->letter);
+    }
+    snprintf(left, CLI_LEFT_BYTES, "%s--%s%s%s", letter, option->name, takes ? " " : "",
+             takes ? value : "");
+}
+
+pb_status cli_option_meaning(const pb_option *option, pb_string *out)
+{
+    PB_TRY(pb_string_puts(out, option->help));
+    if (option->required) {
+        return pb_string_puts(out, " (required)");
+    }
+    if (option->fallback != NULL) {
+        return pb_string_printf(out, " (default %s)", option->fallback);
+    }
+    return option->kind == PB_OPTION_LIST ? pb_string_puts(out, " (may be repeated)") : PB_OK;
 }
 
 static pb_status help_option(const pb_option *option, pb_string *out)
 {
-    char left[64];
-    char letter[8] = "";
-    if (option->letter != 0) {
-        snprintf(letter, sizeof letter, "-%c, ", option->letter);
+    char left[CLI_LEFT_BYTES];
+    pb_string text   = {0};
+    pb_status status = cli_option_meaning(option, &text);
+    if (status == PB_OK) {
+        cli_option_left(option, left);
+        status = help_line(left, OPTION_COLUMNS, text.data, out);
     }
-    bool takes = option->kind != PB_OPTION_FLAG;
-    snprintf(left, sizeof left, "%s--%s%s%s", letter, option->name, takes ? " " : "",
-             !takes                  ? ""
-             : option->value != NULL ? option->value
-                                     : "TEXT");
-    pb_string text = {0};
-    pb_status status;
-
-    PB_TRY_GOTO(status, pb_string_puts(&text, option->help), done);
-    if (option->required) {
-        PB_TRY_GOTO(status, pb_string_puts(&text, " (required)"), done);
-    } else if (option->fallback != NULL) {
-        PB_TRY_GOTO(status, pb_string_printf(&text, " (default %s)", option->fallback), done);
-    } else if (option->kind == PB_OPTION_LIST) {
-        PB_TRY_GOTO(status, pb_string_puts(&text, " (may be repeated)"), done);
-    }
-    PB_TRY_GOTO(status, help_line(left, OPTION_COLUMNS, text.data, out), done);
-done:
     pb_string_clear(&text);
     return status;
 }

@@ -94,7 +94,8 @@ const pb_command command_run = {
     .help          = "run the cells of a grid that have no result yet, and merge",
     .usage         = "GRID.cfg [-o DIR] [--set KEY=VALUE]… [--keep-going] [--retry-failed] "
                      "[--fresh] [--events FILE] [--mllog FILE] [--width N]",
-    .details       = "Start it under mpirun or srun, or directly. Finished cells of the folder "
+    .details       = "Start it under mpirun or srun, or directly. A name that `list grids` shows "
+                     "also names a grid. Finished cells of the folder "
                      "are skipped, so the same command continues after a stop or a kill. "
                      "Errors that `plan` shows stop it before the first cell, all listed at "
                      "once, with exit code 2; --keep-going lets the other cells run. Writes "
