@@ -112,23 +112,31 @@ static pb_status order_cells(pb_sweep *s)
     return PB_OK;
 }
 
-/* Opens the grid file; if it does not exist, the message lists the available grids. */
+/* Opens a grid by its path or, where no file is there, by its name, as `list grids` shows it; the
+ * message of a failure lists the available grids. */
 static pb_status open_grid(const char *path, const char *const *sets, int64_t count, pb_grid **out)
 {
     pb_grid_files files = {0};
     pb_string known     = {0};
     pb_status status    = PB_OK;
 
-    if (access(path, F_OK) == 0 || errno != ENOENT) {
+    bool there = access(path, F_OK) == 0 || errno != ENOENT;
+    if (there && !pb_path_is_directory(path)) {
         return pb_grid_open(path, sets, count, out);
     }
     PB_TRY_GOTO(status, pb_grid_list_files("grid", "configs", &files), done);
     for (int64_t i = 0; i < files.count; i++) {
+        if (strcmp(files.items[i].name, path) == 0) {
+            status = pb_grid_open(files.items[i].path, sets, count, out);
+            goto done;
+        }
         PB_TRY_GOTO(status,
                     pb_string_printf(&known, "%s%s", i > 0 ? ", " : "", files.items[i].path), done);
     }
-    status = PB_FAIL(PB_ERR_CONFIG, "cannot open %s: No such file or directory; the grids are: %s",
-                     path, known.data != NULL ? known.data : "none");
+    status = there ? pb_grid_open(path, sets, count, out)
+                   : PB_FAIL(PB_ERR_CONFIG,
+                             "cannot open %s: No such file or directory; the grids are: %s", path,
+                             known.data != NULL ? known.data : "none");
 done:
     pb_string_clear(&known);
     pb_grid_files_clear(&files);

@@ -36,7 +36,8 @@ class BadGrid(case.Case):
         self.refuse(self.grid(models=["../secret"]), "tiny.cfg:3", "../secret")
 
     def test_a_grid_that_is_not_there(self):
-        for name in ("quick", os.path.join(self.folder, "no.cfg")):
+        self.expect(program.run(["plan", "quick"]), 0, "sweep quick: 54 cells")
+        for name in ("quickly", os.path.join(self.folder, "no.cfg")):
             self.refuse(name, name, "No such file or directory", "configs/grid/quick.cfg", processes=(None, 2))
             self.expect(program.run(["plan", name]), 2, name, "configs/grid/quick.cfg")
 
