@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""jobs/slurm/grid.sbatch on two nodes of a real Slurm: a whole sweep, stops and requeues, and what can go wrong."""
+"""jobs/slurm/grid.sbatch on two nodes of a real Slurm: a whole sweep, the time limit, stops and requeues, and what can go
+wrong."""
 import glob
 import os
 
@@ -9,7 +10,8 @@ import program
 
 cluster.enter("slurmctld", "slurmd", "sbatch", "srun", "scontrol", root=True)
 
-SCRIPT = os.path.join(program.SOURCE, "jobs/slurm/grid.sbatch")
+JOBS = os.path.join(program.SOURCE, "jobs")
+SCRIPT = os.path.join(JOBS, "slurm/grid.sbatch")
 
 
 class Batch(cluster.Case):
@@ -20,7 +22,7 @@ class Batch(cluster.Case):
 
     def submit(self, *arguments, options=("--cpus-per-task=1",), **env):
         """The script as shipped, except for the options of sbatch. Jobs that are submitted together run side by side."""
-        env = {**program.environment(4, None), "PB_PROGRAM": os.path.abspath(program.PROGRAM), **env}
+        env = {**program.environment(4, None), "PB_JOBS": JOBS, "PB_PROGRAM": os.path.abspath(program.PROGRAM), **env}
         job = self.slurm.call("sbatch", "--parsable", *options, "--output", os.path.join(self.folder, "log-%j"), SCRIPT, *arguments,
                               env=env)
         self.assertRegex(job, r"^\d+$", self.slurm.logs())
@@ -64,11 +66,25 @@ class Batch(cluster.Case):
         self.slurm.call("scancel", "--signal=USR1", job)
         self.check_end(job, "FAILED", 3, "PB_REQUEUES is 0; submit the same line again")
 
-    def test_no_requeue_without_progress(self):
-        job = self.submit(self.grid(100000), "-o", self.output)
-        self.wait_for(lambda: glob.glob(os.path.join(self.output, "tokens", "*.tokens")), self.running(job))
+    def test_the_time_limit(self):
+        """The processes stand still until Slurm wakes them, to stop: from half a minute to a minute after the start."""
+        grid = self.grid(40)
+        job = self.submit(grid, "-o", self.output, options=("--cpus-per-task=1", "--time=2", "--signal=USR1@60"))
+        self.wait_for_shards(1, self.running(job))
+        program.pause([pid for name in cluster.NODES for pid in self.nodes.processes_on(name, program.PROGRAM)])
+        self.assertEqual(self.slurm.wait(job, 200), ("COMPLETED", 0), self.read(job))
+        for text in ("stopped with", "the job goes back to the queue", "start 2:"):
+            self.assertIn(text, self.read(job))
+        self.check(grid)
+
+    def test_a_cell_that_does_not_fit_gets_further_in_every_start(self):
+        grid = self.grid(400)
+        job = self.submit(grid, "-o", self.output, "--set", "run.checkpoint_seconds=0.01")
+        self.wait_for(lambda: glob.glob(os.path.join(self.output, "checkpoints", "*.ckpt")), self.running(job))
         self.slurm.call("scancel", "--signal=USR1", job)
-        self.check_end(job, "FAILED", 3, "no cell was finished in this start")
+        self.check_end(job, "COMPLETED", 0, "the job goes back to the queue", "start 2:")
+        self.check(grid)
+        self.assertIn("2", {cell["segments"] for cell in self.cells().values()})
 
     def test_no_requeue_when_cancelled(self):
         job = self.submit(self.grid(40), "-o", self.output)
