@@ -60,7 +60,11 @@ elseif(PB_CUDA_BUILD)
 else()
     set(PB_CUDA_BUILD OFF)
 endif()
-message(STATUS "CUDA backend: ${PB_CUDA_BUILD}")
+if(PB_CUDA STREQUAL "AUTO" AND NOT PB_CUDA_BUILD)
+    message(STATUS "CUDA backend: OFF, since CMake finds no toolkit of CUDA 12 or later; CUDAToolkit_ROOT names the folder of one")
+else()
+    message(STATUS "CUDA backend: ${PB_CUDA_BUILD}")
+endif()
 
 # Machine code for A100 and H100, and PTX for what comes after.
 set(pb_nvcc_flags -std=c++17 -O3 -Xptxas -v

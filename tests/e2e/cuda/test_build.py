@@ -7,6 +7,7 @@ import subprocess
 
 import case
 import program
+import world
 
 BENCH = ("bench", "--shape", "tiny", "--steps", "2", "--batch", "1", "--prompt", "8", "--answer", "4")
 
@@ -55,6 +56,21 @@ class NoDriver(case.Case):
         for device in ("cuda", "cuda:1"):
             result = self.expect(program.run([*BENCH, "--device", device]), 2)
             self.assertIn("no NVIDIA driver", result.err)
+
+    def searched(self, arguments, code=0):
+        """The libraries of NVIDIA that the loader looks for, as it says itself."""
+        logs = os.path.join(self.folder, "loader")
+        self.expect(program.run(arguments, env={"LD_DEBUG": "libs", "LD_DEBUG_OUTPUT": logs}), code)
+        text = "".join(world.read(path).decode() for path in glob.glob(logs + ".*"))
+        self.assertIn("find library=libc.so", text)
+        return set(re.findall(r"find library=(lib(?:cuda|cublas|nvidia)[\w.-]*)", text))
+
+    def test_what_runs_on_the_cpu_opens_no_library_of_cuda(self):
+        grid = self.world.grid([self.world.model()], [self.world.dataset()], ["none", "lora"])
+        for arguments in (("list", "methods"), ("plan", grid, "--device", "cpu"), ("run", grid, "-o", self.output, "--device", "cpu"),
+                          ("report", os.path.join(self.output, "tiny.h5")), (*BENCH, "--device", "cpu")):
+            self.assertEqual(self.searched(arguments), set(), arguments)
+        self.assertEqual(self.searched((*BENCH, "--device", "cuda"), 2), {"libcuda.so.1"})
 
     def test_cpu_says_nothing_of_cuda(self):
         result = self.expect(program.run([*BENCH, "--device", "cpu"]), 0)
