@@ -85,8 +85,9 @@ typedef struct pb_results {
     int64_t models_count, datasets_count, methods_count, seeds_count;
     pb_record *records; /* in the order of the grid */
     int64_t count;
-    int64_t *grid;  /* [models][datasets][methods][seeds]: index of the record, or -1 */
-    int8_t *state;  /* the same shape: pb_cell_state */
+    int64_t *grid; /* [models][datasets][methods][seeds]: index of the record, or -1 */
+    int8_t *state; /* the same shape: pb_cell_state */
+    struct pb_results_index *index; /* of the names */
     char **damaged; /* [damaged_count] file and cause of every damaged shard of the directory */
     int64_t damaged_count;
     char shards[PB_HASH_TEXT]; /* pb_plan_shards_hash; "" where there is no plan */

@@ -3,6 +3,7 @@
  * the rules. */
 #include "internal.h"
 
+#include "pb/interned.h"
 #include "pb/memory.h"
 #include "pb/variant.h"
 
@@ -111,15 +112,18 @@ static pb_status check_seeds(const pb_grid *grid)
     if (seeds->count == 0) {
         return PB_FAIL(PB_ERR_CONFIG, "%s: seeds is empty; it needs one or more integers", place);
     }
-    for (int64_t i = 0; i < seeds->count; i++) {
-        for (int64_t j = 0; j < i; j++) {
-            if (seeds->items[i] == seeds->items[j]) {
-                return PB_FAIL(PB_ERR_CONFIG, "%s: seed %" PRId64 " is listed twice", place,
-                               seeds->items[i]);
-            }
+    pb_interned seen = {0};
+    int32_t number   = 0;
+    pb_status status = PB_OK;
+    for (int64_t i = 0; i < seeds->count && status == PB_OK; i++) {
+        status = pb_interned_add(&seen, &seeds->items[i], sizeof *seeds->items, &number);
+        if (status == PB_OK && number < i) {
+            status = PB_FAIL(PB_ERR_CONFIG, "%s: seed %" PRId64 " is listed twice", place,
+                             seeds->items[i]);
         }
     }
-    return PB_OK;
+    pb_interned_clear(&seen);
+    return status;
 }
 
 static pb_status check_time(const pb_grid *grid)

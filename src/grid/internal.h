@@ -114,6 +114,8 @@ typedef struct grid_method {
     int64_t next; /* of the gangs that begin with it, the first that may be free; -1: none */
     double left;  /* cost of the cells without a result */
     double cost, seconds; /* of the finished ones */
+    int64_t place;        /* in the heap; -1: it is not there */
+    bool compared;
 } grid_method;
 
 typedef struct grid_estimate {
@@ -123,6 +125,10 @@ typedef struct grid_estimate {
     int64_t count;
     int64_t *after;       /* [gangs] the next gang that begins with the same method; -1: none */
     double cost, seconds; /* of all finished cells */
+    int64_t *queue;       /* [queued] a heap of methods by their next gang, the first one first */
+    int64_t queued;
+    int64_t *compared; /* [compared_count] methods whose next gangs are compared by their seconds */
+    int64_t compared_count;
 } grid_estimate;
 
 pb_status grid_estimate_open(grid_estimate *e, const pb_grid_cells *cells,

@@ -3,7 +3,9 @@
  * ((model · datasets + dataset) · methods + method) · seeds + seed. */
 #include "axes.h"
 
+#include "pb/interned.h"
 #include "pb/memory.h"
+#include "pb/utf8.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -11,19 +13,48 @@
 
 #define GRID_MAX ((int64_t)1 << 27) /* positions; beyond, the files have nothing in common */
 
-static int64_t text_index(char *const *names, int64_t count, const char *name)
+/* The numbers of the names, by axis; the last axis has the seeds. */
+struct pb_results_index {
+    pb_interned names[4];
+};
+
+enum { SEEDS = 3 };
+
+void axes_index_clear(pb_results *results)
 {
-    for (int64_t i = 0; i < count; i++) {
-        if (strcmp(names[i], name) == 0) {
-            return i;
-        }
+    for (int axis = 0; axis <= SEEDS && results->index != NULL; axis++) {
+        pb_interned_clear(&results->index->names[axis]);
     }
-    return -1;
+    pb_memory_free(results->index);
+    results->index = NULL;
 }
 
-static pb_status text_add(char ***names, int64_t *count, const char *name)
+static int64_t text_index(const pb_results *results, int axis, const char *name)
 {
-    if (text_index(*names, *count, name) >= 0) {
+    return pb_interned_find(&results->index->names[axis], name, strlen(name));
+}
+
+/* Numbers a name; `known`: it had a number. */
+static pb_status number(pb_results *results, int axis, const void *bytes, size_t length,
+                        bool *known)
+{
+    int32_t before = 0;
+    int32_t place  = 0;
+    if (results->index == NULL) {
+        PB_TRY(PB_ALLOC(results->index, 1));
+    }
+    before = results->index->names[axis].count;
+    PB_TRY(pb_interned_add(&results->index->names[axis], bytes, length, &place));
+    *known = place < before;
+    return PB_OK;
+}
+
+static pb_status text_add(pb_results *results, int axis, char ***names, int64_t *count,
+                          const char *name)
+{
+    bool known = false;
+    PB_TRY(number(results, axis, name, strlen(name), &known));
+    if (known) {
         return PB_OK;
     }
     PB_TRY(PB_GROW(*names, *count + 1));
@@ -33,24 +64,45 @@ static pb_status text_add(char ***names, int64_t *count, const char *name)
     return PB_OK;
 }
 
-static int64_t seed_index(const pb_results *results, int64_t seed)
-{
-    for (int64_t i = 0; i < results->seeds_count; i++) {
-        if (results->seeds[i] == seed) {
-            return i;
-        }
-    }
-    return -1;
-}
-
 pb_status axes_add(pb_results *results, const pb_record_key *key)
 {
-    PB_TRY(text_add(&results->models, &results->models_count, key->model));
-    PB_TRY(text_add(&results->datasets, &results->datasets_count, key->dataset));
-    PB_TRY(text_add(&results->methods, &results->methods_count, key->method));
-    if (seed_index(results, key->seed) < 0) {
+    bool known = false;
+    PB_TRY(text_add(results, 0, &results->models, &results->models_count, key->model));
+    PB_TRY(text_add(results, 1, &results->datasets, &results->datasets_count, key->dataset));
+    PB_TRY(text_add(results, 2, &results->methods, &results->methods_count, key->method));
+    PB_TRY(number(results, SEEDS, &key->seed, sizeof key->seed, &known));
+    if (!known) {
         PB_TRY(PB_GROW(results->seeds, results->seeds_count + 1));
         results->seeds[results->seeds_count++] = key->seed;
+    }
+    return PB_OK;
+}
+
+/* Numbers the names in the order of the axes. Those of an axis that was read from a file may repeat
+ * one: PB_ERR_FORMAT. */
+static pb_status number_axes(pb_results *results)
+{
+    static const char *const axes[] = {"model", "dataset", "method"};
+    char *const *names[]            = {results->models, results->datasets, results->methods};
+    int64_t counts[] = {results->models_count, results->datasets_count, results->methods_count};
+    bool known       = false;
+
+    axes_index_clear(results);
+    PB_TRY(PB_ALLOC(results->index, 1));
+    for (int axis = 0; axis < SEEDS; axis++) {
+        for (int64_t i = 0; i < counts[axis]; i++) {
+            PB_TRY(number(results, axis, names[axis][i], strlen(names[axis][i]), &known));
+            if (known) {
+                return PB_FAIL(PB_ERR_FORMAT, "axis %s names %.*s twice", axes[axis],
+                               PB_FIT(names[axis][i], 80));
+            }
+        }
+    }
+    for (int64_t i = 0; i < results->seeds_count; i++) {
+        PB_TRY(number(results, SEEDS, &results->seeds[i], sizeof *results->seeds, &known));
+        if (known) {
+            return PB_FAIL(PB_ERR_FORMAT, "axis seed has %" PRId64 " twice", results->seeds[i]);
+        }
     }
     return PB_OK;
 }
@@ -108,10 +160,10 @@ int64_t pb_results_count(const pb_results *results, pb_cell_state state)
 
 int64_t axes_find(const pb_results *results, const pb_record_key *key)
 {
-    int64_t m = text_index(results->models, results->models_count, key->model);
-    int64_t d = text_index(results->datasets, results->datasets_count, key->dataset);
-    int64_t t = text_index(results->methods, results->methods_count, key->method);
-    int64_t s = seed_index(results, key->seed);
+    int64_t m = text_index(results, 0, key->model);
+    int64_t d = text_index(results, 1, key->dataset);
+    int64_t t = text_index(results, 2, key->method);
+    int64_t s = pb_interned_find(&results->index->names[SEEDS], &key->seed, sizeof key->seed);
 
     return m < 0 || d < 0 || t < 0 || s < 0 ? -1 : pb_results_index(results, m, d, t, s);
 }
@@ -130,6 +182,7 @@ pb_status axes_grid(pb_results *results, pb_cell_state initial)
                        results->methods_count, results->seeds_count);
     }
     int64_t count = (int64_t)cells;
+    PB_TRY(number_axes(results));
     PB_TRY(PB_ALLOC(results->grid, count + 1));
     PB_TRY(PB_ALLOC(results->state, count + 1));
     for (int64_t i = 0; i < count; i++) {

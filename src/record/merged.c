@@ -20,21 +20,6 @@ typedef struct declared {
     bool merged;     /* false for a shard, which declares nothing */
 } declared;
 
-static pb_status read_axis(hid_t grid, const char *name, char ***names, int64_t *count)
-{
-    pb_status status = hdf_texts_read(grid, name, names, count);
-
-    for (int64_t i = 0; status == PB_OK && i < *count; i++) {
-        for (int64_t j = 0; j < i; j++) {
-            if (strcmp((*names)[i], (*names)[j]) == 0) {
-                return PB_FAIL(PB_ERR_FORMAT, "axis %s names %.*s twice", name,
-                               PB_FIT((*names)[i], 80));
-            }
-        }
-    }
-    return status;
-}
-
 /* Merged files of earlier versions do not have it. */
 static pb_status read_shards_hash(hid_t file, char text[PB_HASH_TEXT])
 {
@@ -72,9 +57,10 @@ static pb_status read_declared(hid_t file, declared *out)
     PB_TRY_GOTO(status, hdf_get_text(file, "program", &axes->program), out);
     PB_TRY_GOTO(status, read_shards_hash(file, axes->shards), out);
     PB_TRY_GOTO(status, hdf_group_open(file, "grid", &grid), out);
-    PB_TRY_GOTO(status, read_axis(grid, "model", &axes->models, &axes->models_count), out);
-    PB_TRY_GOTO(status, read_axis(grid, "dataset", &axes->datasets, &axes->datasets_count), out);
-    PB_TRY_GOTO(status, read_axis(grid, "method", &axes->methods, &axes->methods_count), out);
+    PB_TRY_GOTO(status, hdf_texts_read(grid, "model", &axes->models, &axes->models_count), out);
+    PB_TRY_GOTO(status, hdf_texts_read(grid, "dataset", &axes->datasets, &axes->datasets_count),
+                out);
+    PB_TRY_GOTO(status, hdf_texts_read(grid, "method", &axes->methods, &axes->methods_count), out);
     PB_TRY_GOTO(status, hdf_numbers_read(grid, "seed", RECORD_I64, &seeds, &axes->seeds_count),
                 out);
     axes->seeds = seeds;

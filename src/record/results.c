@@ -21,6 +21,7 @@ void pb_results_clear(pb_results *results)
     pb_memory_free_texts(results->methods, (size_t)results->methods_count);
     pb_memory_free_texts(results->damaged, (size_t)results->damaged_count);
     pb_memory_free(results->seeds);
+    axes_index_clear(results);
     pb_memory_free(results->grid);
     pb_memory_free(results->state);
     pb_memory_free(results->sweep);

@@ -27,7 +27,8 @@ void gangs_form(const pb_sweep *s, const int64_t *todo, int64_t count, int64_t r
     for (int64_t i = 0; i < count; i++) {
         const pb_cell *first = s->cells.items[todo[i]].cell;
         int64_t members      = 1;
-        if (leads[i] != i || (alone != NULL && alone[todo[i]])) {
+        if (leads[i] != i || (alone != NULL && alone[todo[i]]) ||
+            !pb_cell_may_join(s->env, first, first)) {
             continue;
         }
         for (int64_t k = i + 1; k < count && members < most; k++) {
