@@ -28,6 +28,8 @@ const char *pb_file_failed_download(const void *bytes, size_t size);
 /* A whole file in memory, terminated by an extra NUL. Refuses files above `max_bytes` (0: no
  * limit). Errors that may be transient are retried a few times. */
 pb_status pb_file_read(const char *path, size_t max_bytes, pb_string *out) PB_MUST_USE;
+/* `size` bytes from offset `at` on; fewer where the file ends before. */
+pb_status pb_file_read_part(const char *path, int64_t at, size_t size, pb_string *out) PB_MUST_USE;
 
 /* A read-only shared mapping; pages are shared by all processes of a node. */
 typedef struct pb_mapping {
@@ -94,6 +96,7 @@ pb_status pb_path_join(const char *directory, const char *name,
                        char **out) PB_MUST_USE;                        /* absolute name: itself */
 pb_status pb_path_directory(const char *path, char **out) PB_MUST_USE; /* "." when there is none */
 pb_status pb_path_make_directories(const char *path) PB_MUST_USE;      /* like mkdir -p */
+pb_status pb_path_sync_directory(const char *path) PB_MUST_USE;        /* its names are durable */
 bool pb_path_exists(const char *path);
 pb_status pb_path_has(const char *directory, const char *name,
                       bool *out) PB_MUST_USE; /* the directory has the name */

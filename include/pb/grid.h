@@ -44,6 +44,7 @@ typedef struct pb_grid_run_options {
                                     limit */
     int64_t max_attempts;        /* a cell that took its process down so often has failed */
     double checkpoint_seconds;   /* between checkpoints of a running cell; 0: only when stopped */
+    int64_t pack_cells;          /* a sweep of more cells keeps their results in packs */
     double progress_seconds;     /* between two lines of progress in a log; 0: none */
     char *output;                /* folder of results; "": the caller decides */
     char *cache;                 /* folder of token files; "": the caller decides */

@@ -61,9 +61,40 @@ pb_status pb_shard_find(const char *directory, const pb_record_key *key, pb_reco
  * is taken; *out: that path. Only the holder of the lock may call it. */
 pb_status pb_shard_set_aside(const char *directory, const pb_record_key *key,
                              char **out) PB_MUST_USE;
-/* Shards of the directory that the sweep does not ask for: other cells, other configurations. */
-pb_status pb_shard_count_others(const char *directory, const pb_plan *plan,
-                                int64_t *count) PB_MUST_USE;
+
+/* Where a process commits its results: a shard per cell, or, `packed`, DIRECTORY/shards/NNNN.pack,
+ * a file with the shards of all cells of this process, which grows by one after the other. `round`
+ * is above that of every earlier run in the directory. */
+typedef struct pb_shard_writer pb_shard_writer;
+
+pb_status pb_shard_writer_open(const char *directory, bool packed, int64_t round, int rank,
+                               pb_shard_writer **out) PB_MUST_USE;
+pb_status pb_shard_writer_put(pb_shard_writer *writer, const pb_record *record) PB_MUST_USE;
+pb_status pb_shard_writer_close(pb_shard_writer *writer) PB_MUST_USE; /* accepts NULL */
+
+/* All shards of a directory, those in packs as they were when it was opened. */
+typedef struct pb_shards pb_shards;
+
+pb_status pb_shards_open(const char *directory, pb_shards **out) PB_MUST_USE;
+void pb_shards_close(pb_shards *shards);          /* accepts NULL */
+int64_t pb_shards_round(const pb_shards *shards); /* the latest, 0 without packs */
+/* As pb_shard_find and pb_shard_set_aside, wherever the shard is. */
+pb_status pb_shards_find(const pb_shards *shards, const pb_record_key *key, pb_record_parts parts,
+                         pb_record *out, pb_shard_state *state, char **damage) PB_MUST_USE;
+pb_status pb_shards_set_aside(pb_shards *shards, const pb_record_key *key, char **out) PB_MUST_USE;
+/* Cells in packs, and one of them as pb_shard_examine reads one. */
+int64_t pb_shards_packed(const pb_shards *shards);
+pb_status pb_shards_read(const pb_shards *shards, int64_t index, pb_record_parts parts,
+                         pb_record *out, pb_shard_state *state, char **damage) PB_MUST_USE;
+/* Damage to packs that hides the cells it hit: a text for each. */
+int64_t pb_shards_damaged(const pb_shards *shards);
+pb_status pb_shards_damage(const pb_shards *shards, int64_t index, pb_string *out) PB_MUST_USE;
+/* Sets this damage aside, with a warning, and writes damaged packs again without it and without
+ * what was set aside. Only the holder of the lock may call it; `shards` must then be closed. */
+pb_status pb_shards_mend(pb_shards *shards) PB_MUST_USE;
+/* Shards that the sweep does not ask for: other cells, other configurations. */
+pb_status pb_shards_count_others(const pb_shards *shards, const pb_plan *plan,
+                                 int64_t *count) PB_MUST_USE;
 
 /* "a/b" → a name that is one path component of a file system and of HDF5, one to one. */
 pb_status pb_results_escape(const char *name, pb_string *out) PB_MUST_USE;

@@ -76,7 +76,7 @@ int file_sync(int fd)
     return result;
 }
 
-pb_status file_sync_directory(const char *directory)
+pb_status pb_path_sync_directory(const char *directory)
 {
     pb_status status = PB_OK;
 
@@ -283,6 +283,56 @@ pb_status pb_file_read(const char *path, size_t max_bytes, pb_string *out)
     for (int tries = 1;; tries++) {
         int reason       = 0;
         pb_status status = read_once(path, max_bytes, out, &reason);
+
+        if (!file_try_again(status, reason, tries)) {
+            return status;
+        }
+    }
+}
+
+static pb_status read_part_once(const char *path, int64_t at, size_t size, pb_string *out,
+                                int *reason)
+{
+    int fd         = -1;
+    pb_string text = {.capacity = size + 1};
+    pb_status status;
+
+    errno  = 0;
+    status = pb_file_open(path, &fd);
+    if (status != PB_OK) {
+        *reason = errno;
+        return PB_FRAME(status);
+    }
+    PB_TRY_GOTO(status, PB_ALLOC(text.data, text.capacity), out_fd);
+    while (text.length < size) {
+        ssize_t n = pread(fd, text.data + text.length, size - text.length,
+                          (off_t)(at + (int64_t)text.length));
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            *reason = errno;
+            status  = FAIL_SYSTEM("read", path);
+            goto out_fd;
+        }
+        if (n == 0) {
+            break;
+        }
+        text.length += (size_t)n;
+    }
+    *out = text;
+    text = (pb_string){0};
+out_fd:
+    pb_string_clear(&text);
+    (void)close(fd);
+    return status;
+}
+
+pb_status pb_file_read_part(const char *path, int64_t at, size_t size, pb_string *out)
+{
+    for (int tries = 1;; tries++) {
+        int reason       = 0;
+        pb_status status = read_part_once(path, at, size, out, &reason);
 
         if (!file_try_again(status, reason, tries)) {
             return status;

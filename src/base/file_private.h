@@ -17,7 +17,6 @@ pb_status file_fail(pb_status status, const char *file, int line, const char *fu
 int file_sync(int fd); /* fsync, again after a signal */
 /* Makes the entries of a directory durable. Some network file systems refuse to sync a directory
  * (EINVAL): their rename is as durable as they can make it. */
-pb_status file_sync_directory(const char *directory) PB_MUST_USE;
 
 /* What is not a regular file, for messages: "a directory", "a pipe", "a device", … */
 const char *file_kind(mode_t mode);

@@ -70,7 +70,7 @@ static pb_status publish(const char *temporary, const char *path)
         status = FAIL_SYSTEM("rename a temporary file to", path);
         goto err_directory;
     }
-    status = file_sync_directory(directory);
+    status = pb_path_sync_directory(directory);
     pb_memory_free(directory);
     return status;
 

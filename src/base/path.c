@@ -85,7 +85,7 @@ static void sync_parent(const char *path)
 {
     char *parent = NULL;
 
-    if (pb_path_directory(path, &parent) != PB_OK || file_sync_directory(parent) != PB_OK) {
+    if (pb_path_directory(path, &parent) != PB_OK || pb_path_sync_directory(parent) != PB_OK) {
         pb_error_clear();
     }
     pb_memory_free(parent);

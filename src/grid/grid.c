@@ -50,6 +50,9 @@ const pb_config_field pb_grid_run_fields[] = {
     PB_FIELD_FLOAT(pb_grid_run_options, checkpoint_seconds, 300, 0, 1e9, "seconds",
                    "time between two checkpoints of a cell while it runs, which a killed run goes "
                    "on from; 0 for one only when the run is stopped"),
+    PB_FIELD_INT(pb_grid_run_options, pack_cells, 500, 0, 10000000, "",
+                 "a sweep of more cells keeps the results of each process in one file, a pack, "
+                 "instead of a file per cell; changes no result"),
     PB_FIELD_FLOAT(
         pb_grid_run_options, progress_seconds, 60, 0, 1e9, "seconds",
         "time between two lines of progress in a log that is not a terminal; 0 for none"),

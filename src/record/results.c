@@ -124,7 +124,7 @@ static pb_status take_found(pb_results *results, pb_shard_state state, pb_record
 }
 
 /* Reads the shards that the plan asks for, in the configuration it asks for. */
-static pb_status read_shards(const char *directory, const pb_plan *plan,
+static pb_status read_shards(const pb_shards *shards, const pb_plan *plan,
                              char (*checksums)[PB_HASH_TEXT], pb_results *out)
 {
     for (int64_t i = 0; i < plan->count; i++) {
@@ -135,22 +135,22 @@ static pb_status read_shards(const char *directory, const pb_plan *plan,
 
         PB_TRY(pb_stop_check());
         PB_TRY(axes_add(out, key));
-        PB_TRY(pb_shard_find(directory, key, PB_RECORD_NUMBERS, &record, &state, &damage));
+        PB_TRY(pb_shards_find(shards, key, PB_RECORD_NUMBERS, &record, &state, &damage));
         memcpy(checksums[i], record.source_hash, PB_HASH_TEXT);
         PB_TRY(take_found(out, state, &record, damage));
     }
     return pb_plan_shards_hash(plan, checksums, out->shards);
 }
 
-static pb_status read_planned(const char *directory, const pb_plan *plan, pb_results *out)
+static pb_status read_planned(const pb_shards *shards, const pb_plan *plan, pb_results *out)
 {
     char(*checksums)[PB_HASH_TEXT] = NULL;
 
     PB_TRY(PB_ALLOC(checksums, plan->count + 1));
-    pb_status status = read_shards(directory, plan, checksums, out);
+    pb_status status = read_shards(shards, plan, checksums, out);
     pb_memory_free(checksums);
     PB_TRY(status);
-    PB_TRY(pb_shard_count_others(directory, plan, &out->stale));
+    PB_TRY(pb_shards_count_others(shards, plan, &out->stale));
     PB_TRY(pb_record_set_text(&out->sweep, plan->name));
     PB_TRY(pb_record_set_text(&out->protocol, plan->protocol));
     PB_TRY(pb_record_set_text(&out->command_line, plan->command_line));
@@ -162,8 +162,17 @@ static pb_status read_planned(const char *directory, const pb_plan *plan, pb_res
 }
 
 static pb_status read_unplanned(const char *folder, char *const *names, size_t count,
-                                pb_results *out)
+                                const pb_shards *shards, pb_results *out)
 {
+    for (int64_t i = 0; i < pb_shards_packed(shards); i++) {
+        pb_shard_state state = PB_SHARD_MISSING;
+        pb_record record     = {0};
+        char *damage         = NULL;
+
+        PB_TRY(pb_stop_check());
+        PB_TRY(pb_shards_read(shards, i, PB_RECORD_NUMBERS, &record, &state, &damage));
+        PB_TRY(take_found(out, state, &record, damage));
+    }
     for (size_t i = 0; i < count; i++) {
         pb_shard_state state = PB_SHARD_MISSING;
         pb_record record     = {0};
@@ -183,10 +192,22 @@ static pb_status read_unplanned(const char *folder, char *const *names, size_t c
     return axes_enter(out);
 }
 
+/* Damage to packs that hides the cells it hit. */
+static pb_status add_damage(const pb_shards *shards, pb_results *out)
+{
+    for (int64_t i = 0; i < pb_shards_damaged(shards); i++) {
+        pb_string text = {0};
+        PB_TRY(pb_shards_damage(shards, i, &text));
+        PB_TRY(take_found(out, PB_SHARD_DAMAGED, NULL, text.data));
+    }
+    return PB_OK;
+}
+
 pb_status pb_results_open_directory(const char *directory, pb_results *out)
 {
     pb_results results = {0};
     pb_plan plan       = {0};
+    pb_shards *packs   = NULL;
     char *folder       = NULL;
     char **names       = NULL;
     size_t count       = 0;
@@ -221,13 +242,16 @@ pb_status pb_results_open_directory(const char *directory, pb_results *out)
                     "%s: neither plan.json nor shards; it is not a results directory", directory);
         goto out;
     }
+    PB_TRY_GOTO(status, pb_shards_open(directory, &packs), out);
     PB_TRY_GOTO(status,
-                planned ? read_planned(directory, &plan, &results)
-                        : read_unplanned(folder, names, count, &results),
+                planned ? read_planned(packs, &plan, &results)
+                        : read_unplanned(folder, names, count, packs, &results),
                 out);
+    PB_TRY_GOTO(status, add_damage(packs, &results), out);
     *out    = results;
     results = (pb_results){0};
 out:
+    pb_shards_close(packs);
     pb_results_clear(&results);
     pb_memory_free_texts(names, count);
     pb_memory_free(folder);

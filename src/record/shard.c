@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Shards: one file per cell. The file is composed in memory and its bytes are written by base, so
  * that no HDF5 file is open when the disk is full or the process is killed. */
+#include "shard.h"
+
 #include "cell.h"
 #include "nexus.h"
-#include "source.h"
 
 #include "pb/file.h"
 #include "pb/memory.h"
@@ -52,7 +53,7 @@ out:
 
 /* The configuration is part of the name, so that no result replaces that of another
  * configuration. */
-static pb_status append_name(const pb_record_key *key, pb_string *out)
+pb_status shard_name(const pb_record_key *key, pb_string *out)
 {
     char shown[HASH_SHOWN + 1];
 
@@ -70,7 +71,7 @@ pb_status pb_cell_file_path(const char *directory, const char *folder, const pb_
     pb_status status;
 
     PB_TRY_GOTO(status, pb_string_printf(&path, "%s/%s/", directory, folder), err_path);
-    PB_TRY_GOTO(status, append_name(key, &path), err_path);
+    PB_TRY_GOTO(status, shard_name(key, &path), err_path);
     PB_TRY_GOTO(status, pb_string_puts(&path, suffix), err_path);
     *out = path.data;
     return PB_OK;
@@ -83,39 +84,6 @@ err_path:
 pb_status pb_shard_path(const char *directory, const pb_record_key *key, char **out)
 {
     return pb_cell_file_path(directory, "shards", key, ".h5", out);
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-pb_status pb_shard_count_others(const char *directory, const pb_plan *plan, int64_t *count)
-{
-    pb_string name   = {0};
-    char *folder     = NULL;
-    char **names     = NULL;
-    size_t all       = 0;
-    int64_t others   = 0;
-    pb_status status = PB_OK;
-
-    PB_TRY(pb_path_join(directory, "shards", &folder));
-    if (pb_path_is_directory(folder)) {
-        PB_TRY_GOTO(status, pb_path_list(folder, ".h5", &names, &all), out);
-    }
-    others = (int64_t)all;
-    for (int64_t i = 0; all > 0 && i < plan->count; i++) {
-        pb_string_clear(&name);
-        PB_TRY_GOTO(status, append_name(&plan->cells[i], &name), out);
-        PB_TRY_GOTO(status, pb_string_puts(&name, ".h5"), out);
-        others -= bsearch(&name.data, names, all, sizeof *names, compare_names) != NULL;
-    }
-    *count = others;
-out:
-    pb_string_clear(&name);
-    pb_memory_free_texts(names, all);
-    pb_memory_free(folder);
-    return status;
 }
 
 static pb_status compose(const pb_record *record, void **bytes, size_t *size)
@@ -142,6 +110,19 @@ err_image:
     return status;
 }
 
+pb_status shard_compose(const pb_record *record, const char *path, void **bytes, size_t *size)
+{
+    pb_status status = compose(record, bytes, size);
+    if (status != PB_OK) {
+        return pb_error_prefix(status, "%s", path);
+    }
+    status = seal_bytes(*bytes, *size);
+    if (status != PB_OK) {
+        pb_memory_free(*bytes);
+    }
+    return status;
+}
+
 pb_status pb_shard_write(const char *directory, const pb_record *record)
 {
     char *path       = NULL;
@@ -156,15 +137,10 @@ pb_status pb_shard_write(const char *directory, const pb_record *record)
     PB_TRY(pb_shard_path(directory, &record->key, &path));
     PB_TRY_GOTO(status, pb_path_directory(path, &folder), out);
     PB_TRY_GOTO(status, pb_path_make_directories(folder), out);
-    PB_TRY_GOTO(status, compose(record, &bytes, &size), err_compose);
-    PB_TRY_GOTO(status, seal_bytes(bytes, size), out);
-    PB_TRY_GOTO(status, pb_file_write_atomic(path, bytes, size), out);
-    goto out;
-
-err_compose:
-    pb_error_prefix(status, "%s", path);
-out:
+    PB_TRY_GOTO(status, shard_compose(record, path, &bytes, &size), out);
+    status = pb_file_write_atomic(path, bytes, size);
     pb_memory_free(bytes);
+out:
     pb_memory_free(folder);
     pb_memory_free(path);
     return status;
@@ -208,8 +184,7 @@ out:
     return status;
 }
 
-/* Reads the cell of a source, which is released. */
-static pb_status take_cell(pb_record_source *source, pb_record_parts parts, pb_record *out)
+pb_status shard_take(pb_record_source *source, pb_record_parts parts, pb_record *out)
 {
     pb_status status = read_cell(source, parts, out);
 
@@ -268,10 +243,24 @@ pb_status pb_shard_examine(const char *path, pb_record_parts parts, pb_record *o
     if (status != PB_OK) {
         return judge(path, status, state, damage);
     }
-    PB_TRY(take_cell(source, parts, &record)); /* its checksum holds: this is not damage */
+    PB_TRY(shard_take(source, parts, &record)); /* its checksum holds: this is not damage */
     *state = record.status == PB_OK ? PB_SHARD_DONE : PB_SHARD_FAILED;
     *out   = record;
     return PB_OK;
+}
+
+pb_status shard_check_key(const char *place, const pb_record_key *key, const pb_record *record)
+{
+    const pb_record_key *found = &record->key;
+
+    if (pb_record_key_compare(found, key) == 0 &&
+        strcmp(found->config_hash, key->config_hash) == 0) {
+        return PB_OK;
+    }
+    return PB_FAIL(
+        PB_ERR_FORMAT,
+        "%s holds another cell or configuration than its name says: %s/%s/%s/%" PRId64 ", %s",
+        place, found->model, found->dataset, found->method, found->seed, found->config_hash);
 }
 
 pb_status pb_shard_find(const char *directory, const pb_record_key *key, pb_record_parts parts,
@@ -286,25 +275,29 @@ pb_status pb_shard_find(const char *directory, const pb_record_key *key, pb_reco
     if (*state != PB_SHARD_DONE && *state != PB_SHARD_FAILED) {
         goto out;
     }
-    if (pb_record_key_compare(&record.key, key) == 0 &&
-        strcmp(record.key.config_hash, key->config_hash) == 0) {
+    status = shard_check_key(path, key, &record);
+    if (status == PB_OK) {
         *out = record;
         goto out;
     }
-    status = judge(path,
-                   PB_FAIL(PB_ERR_FORMAT,
-                           "%s holds another cell or configuration than its name says: "
-                           "%s/%s/%s/%" PRId64 ", %s",
-                           path, record.key.model, record.key.dataset, record.key.method,
-                           record.key.seed, record.key.config_hash),
-                   state, damage);
+    status = judge(path, status, state, damage);
     pb_record_clear(&record);
 out:
     pb_memory_free(path);
     return status;
 }
 
-/* The first free name: files that were set aside before stay. */
+/* Files that were set aside before stay. */
+pb_status shard_damaged_path(const char *path, pb_string *out)
+{
+    PB_TRY(pb_string_printf(out, "%s.damaged", path));
+    for (int n = 2; !is_missing(out->data); n++) {
+        out->length = 0;
+        PB_TRY(pb_string_printf(out, "%s.damaged.%d", path, n));
+    }
+    return PB_OK;
+}
+
 pb_status pb_shard_set_aside(const char *directory, const pb_record_key *key, char **out)
 {
     pb_string name   = {0};
@@ -312,11 +305,7 @@ pb_status pb_shard_set_aside(const char *directory, const pb_record_key *key, ch
     pb_status status = PB_OK;
 
     PB_TRY(pb_shard_path(directory, key, &path));
-    PB_TRY_GOTO(status, pb_string_printf(&name, "%s.damaged", path), out);
-    for (int n = 2; !is_missing(name.data); n++) {
-        pb_string_clear(&name);
-        PB_TRY_GOTO(status, pb_string_printf(&name, "%s.damaged.%d", path, n), out);
-    }
+    PB_TRY_GOTO(status, shard_damaged_path(path, &name), out);
     if (rename(path, name.data) != 0) {
         status = PB_FAIL(PB_ERR_IO, "cannot rename the damaged %s to %s: %s%s", path, name.data,
                          strerror(errno), pb_file_remedy(errno));

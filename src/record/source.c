@@ -11,7 +11,9 @@
 
 struct pb_record_source {
     char *path;
-    pb_string bytes; /* HDF5 reads these */
+    char *label;      /* for messages: the path, or the record of a pack */
+    int64_t at, size; /* of a record in a pack; else 0 */
+    pb_string bytes;  /* HDF5 reads these */
     seal seal;
     hid_t file;
     int64_t users;
@@ -27,12 +29,13 @@ void record_source_release(pb_record_source *source)
     }
     pb_string_clear(&source->bytes);
     pb_memory_free(source->path);
+    pb_memory_free(source->label);
     pb_memory_free(source);
 }
 
 const char *source_path(const pb_record_source *source)
 {
-    return source->path;
+    return source->label != NULL ? source->label : source->path;
 }
 
 const char *source_hash(const pb_record_source *source)
@@ -53,7 +56,7 @@ hid_t source_file(const pb_record_source *source)
 /* A sealed shard has a remedy of its own. */
 static pb_status fail_broken(const pb_record_source *source, bool sealed)
 {
-    const char *path = source->path;
+    const char *path = source_path(source);
     size_t size      = source->bytes.length;
 
     if (sealed || source->seal.is_shard) {
@@ -68,12 +71,21 @@ static pb_status fail_broken(const pb_record_source *source, bool sealed)
                    path, size);
 }
 
+/* Only its own bytes, of a record in a pack. */
+static pb_status read_bytes(pb_record_source *source)
+{
+    if (source->size == 0) {
+        return pb_file_read(source->path, 0, &source->bytes);
+    }
+    return pb_file_read_part(source->path, source->at, (size_t)source->size, &source->bytes);
+}
+
 /* Damage is permanent: a file with a bad checksum is read once more before it counts as damaged. */
 static pb_status read_checked(pb_record_source *source, bool sealed)
 {
     for (int tries = 0; tries < 2; tries++) {
         pb_string_clear(&source->bytes);
-        PB_TRY(pb_file_read(source->path, 0, &source->bytes));
+        PB_TRY(read_bytes(source));
         seal_clear_open_mark(source->bytes.data, source->bytes.length);
         PB_TRY(seal_check(source->bytes.data, source->bytes.length, &source->seal));
         if (source->seal.state == SEAL_WHOLE || (source->seal.state == SEAL_NONE && !sealed)) {
@@ -161,12 +173,13 @@ static pb_status open_image(pb_record_source *source)
     if (!source_is_sealed(source)) {
         return PB_FAIL(PB_ERR_FORMAT,
                        "%s: not a readable HDF5 file (truncated, damaged or of another format)",
-                       source->path);
+                       source_path(source));
     }
-    return pb_error_prefix(status, "%s", source->path);
+    return pb_error_prefix(status, "%s", source_path(source));
 }
 
-pb_status source_open(const char *path, bool sealed, pb_record_source **out)
+static pb_status open_part(const char *path, int64_t at, int64_t size, const char *label,
+                           bool sealed, pb_record_source **out)
 {
     pb_record_source *source = NULL;
     pb_status status;
@@ -174,7 +187,10 @@ pb_status source_open(const char *path, bool sealed, pb_record_source **out)
     PB_TRY(PB_ALLOC(source, 1));
     source->file  = -1;
     source->users = 1;
+    source->at    = at;
+    source->size  = size;
     PB_TRY_GOTO(status, pb_record_set_text(&source->path, path), err);
+    PB_TRY_GOTO(status, pb_record_set_text(&source->label, label), err);
     PB_TRY_GOTO(status, read_checked(source, sealed), err);
     PB_TRY_GOTO(status, open_image(source), err);
     *out = source;
@@ -185,9 +201,22 @@ err:
     return status;
 }
 
+pb_status source_open(const char *path, bool sealed, pb_record_source **out)
+{
+    return open_part(path, 0, 0, NULL, sealed, out);
+}
+
+pb_status source_open_part(const char *path, int64_t at, int64_t size, const char *label,
+                           pb_record_source **out)
+{
+    return open_part(path, at, size, label, true, out);
+}
+
 pb_status source_mark(pb_record_source *source, bool keep, pb_record *record)
 {
     PB_TRY(pb_record_set_text(&record->source_file, source->path));
+    record->source_at   = source->at;
+    record->source_size = source->size;
     memcpy(record->source_hash, source->seal.hash, sizeof record->source_hash);
     if (keep) {
         source->users++;
@@ -205,7 +234,8 @@ pb_status source_of(const pb_record *record, pb_record_source **out)
         *out = record->source;
         return PB_OK;
     }
-    PB_TRY(source_open(record->source_file, true, &source));
+    PB_TRY(open_part(record->source_file, record->source_at, record->source_size, NULL, true,
+                     &source));
     if (strcmp(source->seal.hash, record->source_hash) != 0) {
         record_source_release(source);
         return PB_FAIL(PB_ERR_IO, "%s was replaced while it was read; run the command again",

@@ -13,9 +13,13 @@ typedef struct pb_record_source pb_record_source;
  * damaged. PB_ERR_LIBRARY: HDF5 refuses a file whose checksum is right. */
 pb_status source_open(const char *path, bool sealed, pb_record_source **out) PB_MUST_USE;
 
+/* A sealed shard that is a part of a file; `label`: what messages call it. */
+pb_status source_open_part(const char *path, int64_t at, int64_t size, const char *label,
+                           pb_record_source **out) PB_MUST_USE;
+
 void record_source_release(pb_record_source *source); /* accepts NULL */
 
-const char *source_path(const pb_record_source *source);
+const char *source_path(const pb_record_source *source); /* or what messages call it */
 const char *source_hash(const pb_record_source *source); /* "" without a seal */
 bool source_is_sealed(const pb_record_source *source);
 hid_t source_file(const pb_record_source *source);

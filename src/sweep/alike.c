@@ -34,8 +34,9 @@ static pb_status options_text(const pb_sweep *s, pb_string *out)
     PB_TRY(pb_string_printf(out, "run.threads = %" PRId64 "\nrun.dtype = %d\nrun.device = %s\n",
                             run->threads, run->dtype, run->device));
     PB_TRY(pb_string_printf(out,
-                            "run.gang = %" PRId64 "\nrun.graphs = %d\nrun.save_adapters = %d\n",
-                            run->gang, run->graphs, run->save_adapters));
+                            "run.gang = %" PRId64 "\nrun.graphs = %d\nrun.save_adapters = %d\n"
+                            "run.pack_cells = %" PRId64 "\n",
+                            run->gang, run->graphs, run->save_adapters, run->pack_cells));
     PB_TRY(search_text(s, out));
     return pb_string_printf(out, "run.time_limit_seconds = %g\nrun.time_reserve_seconds = %g\n",
                             run->time_limit_seconds, run->time_reserve_seconds);

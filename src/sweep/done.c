@@ -11,12 +11,12 @@
 #include <string.h>
 
 /* Frees `damage`, the reason. */
-static pb_status set_aside(const folder *f, const pb_record_key *key, char *damage)
+static pb_status set_aside(pb_shards *shards, const pb_record_key *key, char *damage)
 {
     char *kept = NULL;
     pb_status status;
 
-    PB_TRY_GOTO(status, pb_shard_set_aside(f->path, key, &kept), done);
+    PB_TRY_GOTO(status, pb_shards_set_aside(shards, key, &kept), done);
     pb_log0_warn("%s; it is kept as %s, and its cell is run again", damage, kept);
 done:
     pb_memory_free(kept);
@@ -26,10 +26,10 @@ done:
 
 /* A record whose inputs differ from those in its configuration hash is not a result of this cell: a
  * finished one becomes damaged, with the reason, and a failed one counts as missing. */
-static pb_status check_record(const pb_sweep *s, int64_t index, const char *directory,
-                              const pb_record *record, pb_shard_state *state, char **damage)
+static pb_status check_record(const pb_sweep *s, int64_t index, const pb_record *record,
+                              pb_shard_state *state, char **damage)
 {
-    char *path = NULL;
+    const pb_record_key *key = &record->key;
     if (*state != PB_SHARD_DONE && *state != PB_SHARD_FAILED) {
         return PB_OK;
     }
@@ -42,9 +42,12 @@ static pb_status check_record(const pb_sweep *s, int64_t index, const char *dire
         *state = PB_SHARD_MISSING;
         return PB_OK;
     }
-    PB_TRY(pb_shard_path(directory, &record->key, &path));
-    pb_error_prefix(status, "%s was made from other inputs", path);
-    pb_memory_free(path);
+    if (record->source_size > 0) { /* in a pack */
+        pb_error_prefix(status, "%s: cell %s/%s/%s/%" PRId64 " was made from other inputs",
+                        record->source_file, key->model, key->dataset, key->method, key->seed);
+    } else {
+        pb_error_prefix(status, "%s was made from other inputs", record->source_file);
+    }
     *state = PB_SHARD_DAMAGED;
     return pb_mistake_keep(status, damage);
 }
@@ -76,8 +79,8 @@ static pb_status look_at_attempts(const pb_sweep *s, folder *f, int64_t i, pb_sh
 }
 
 /* checksums and failed [cells] are filled. */
-static pb_status find_shards(const pb_sweep *s, folder *f, char (*checksums)[PB_HASH_TEXT],
-                             bool *failed)
+static pb_status find_shards(const pb_sweep *s, folder *f, pb_shards *shards,
+                             char (*checksums)[PB_HASH_TEXT], bool *failed)
 {
     bool fresh = s->options.fresh;
     for (int64_t i = 0; i < f->plan.count; i++) {
@@ -86,14 +89,14 @@ static pb_status find_shards(const pb_sweep *s, folder *f, char (*checksums)[PB_
         pb_record record         = {0};
         char *damage             = NULL;
         PB_TRY(pb_stop_check());
-        PB_TRY(pb_shard_find(f->path, key, PB_RECORD_HEAD, &record, &state, &damage));
+        PB_TRY(pb_shards_find(shards, key, PB_RECORD_HEAD, &record, &state, &damage));
         memcpy(checksums[i], record.source_hash, PB_HASH_TEXT);
         PB_TRY(look_at_attempts(s, f, i, &state, checksums[i]));
-        pb_status status = check_record(s, f->numbers[i], f->path, &record, &state, &damage);
+        pb_status status = check_record(s, f->numbers[i], &record, &state, &damage);
         pb_record_clear(&record);
         PB_TRY(status);
         if (state == PB_SHARD_DAMAGED) {
-            PB_TRY(set_aside(f, key, damage));
+            PB_TRY(set_aside(shards, key, damage));
         }
         failed[f->numbers[i]] = state == PB_SHARD_FAILED && !s->options.retry_failed && !fresh;
         if (fresh) {
@@ -105,13 +108,14 @@ static pb_status find_shards(const pb_sweep *s, folder *f, char (*checksums)[PB_
     for (int64_t i = 0; i < f->plan.count; i++) {
         f->failed += failed[i] && f->done[i];
     }
-    return pb_plan_shards_hash(&f->plan, checksums, f->shards);
+    PB_TRY(pb_plan_shards_hash(&f->plan, checksums, f->shards));
+    return pb_shards_mend(shards);
 }
 
-static pb_status warn_of_others(const folder *f)
+static pb_status warn_of_others(const folder *f, const pb_shards *all)
 {
     int64_t others = 0;
-    PB_TRY(pb_shard_count_others(f->path, &f->plan, &others));
+    PB_TRY(pb_shards_count_others(all, &f->plan, &others));
     if (others > 0) {
         char shards[PB_TABLE_NUMBER];
         pb_log0_warn("%s in %s of other cells, or of a configuration or version other than this "
@@ -145,17 +149,22 @@ pb_status done_find(const pb_sweep *s, folder *f)
 {
     char(*checksums)[PB_HASH_TEXT] = NULL;
     bool *failed                   = NULL;
+    pb_shards *shards              = NULL;
     pb_status status;
     PB_TRY_GOTO(status, PB_ALLOC(checksums, f->plan.count + 1), done);
     PB_TRY_GOTO(status, PB_ALLOC(failed, f->plan.count + 1), done);
-    PB_TRY_GOTO(status, find_shards(s, f, checksums, failed), done);
+    PB_TRY_GOTO(status, attempts_collect(f->path), done);
+    PB_TRY_GOTO(status, pb_shards_open(f->path, &shards), done);
+    f->round = pb_shards_round(shards) + 1;
+    PB_TRY_GOTO(status, find_shards(s, f, shards, checksums, failed), done);
+    PB_TRY_GOTO(status, warn_of_lacking(s, f), done);
+    PB_TRY_GOTO(status, warn_of_others(f, shards), done);
 done:
+    pb_shards_close(shards);
     pb_memory_free(checksums);
     pb_memory_free(failed);
     if (status == PB_STOPPED) {
-        return pb_error_prefix(status, "looking for finished cells, which are all kept");
+        pb_error_prefix(status, "looking for finished cells, which are all kept");
     }
-    PB_TRY(status);
-    PB_TRY(warn_of_lacking(s, f));
-    return warn_of_others(f);
+    return status;
 }

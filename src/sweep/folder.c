@@ -3,6 +3,7 @@
 #include "internal.h"
 
 #include "pb/file.h"
+#include "pb/log.h"
 #include "pb/memory.h"
 
 #include <stdlib.h>
@@ -136,6 +137,7 @@ void folder_close(folder *f)
     if (f->numbers != NULL) { /* rank 0 */
         remove_empty(f->path);
     }
+    pb_ignore(pb_shard_writer_close(f->writer), "results of the last second may be lost");
     pb_plan_clear(&f->plan);
     pb_memory_free(f->done);
     pb_memory_free(f->alone);

@@ -2,8 +2,11 @@
 /* A sweep: the grid, its models and its planned cells; and the steps of a run, one per file. */
 #pragma once
 
+#include "pb/file.h"
 #include "pb/sweep.h"
 #include "pb/train.h"
+
+#include <time.h>
 
 struct pb_sweep {
     pb_sweep_options options;
@@ -67,6 +70,8 @@ pb_status lock_take(const char *directory, const char *sweep, pb_file_lock **out
 /* The folder of a run's results. */
 typedef struct folder {
     char *path;
+    int64_t round;           /* of this run, see pb_shard_writer_open */
+    pb_shard_writer *writer; /* of this process; NULL: not yet */
     /* on rank 0 only */
     pb_file_lock *lock;        /* NULL without support for locks */
     pb_plan plan;              /* in the order of the axes */
@@ -86,16 +91,28 @@ pb_status done_find(const pb_sweep *s, folder *f) PB_MUST_USE;
 
 /* ---------------------------------------------------------------- attempts.c */
 
-/* The marks of the cells that this process runs. */
+/* The file that names the cells that this process runs; zero-initialised: none yet. */
 typedef struct attempts {
-    char **paths; /* [count] */
+    char *path; /* NULL: not yet */
+    pb_file_lock *lock;
+    int fd;
+    char **names; /* [count] of the cells; NULL: it is over */
     int64_t count;
+    struct timespec begun; /* by the clock of the file system */
+    double seconds;        /* the same by the clock of this process */
+    bool durable, broken;
 } attempts;
 
-void attempts_begin(const char *directory, const pb_cell *const *cells, int64_t count,
-                    attempts *out);
+void attempts_begin(attempts *a, const char *directory, const pb_cell *const *cells, int64_t count);
+void attempts_tick(attempts *a);                /* called from time to time while they run */
 void attempts_over(attempts *a, int64_t index); /* the cell has a result */
 void attempts_end(attempts *a);                 /* of all, also when they are stopped */
+void attempts_close(attempts *a);               /* this process runs no more */
+
+/* Counts the attempts of processes that went down. Only for the holder of the lock. */
+pb_status attempts_collect(const char *directory) PB_MUST_USE;
+/* Cells that run, or that ran when their process went down. */
+pb_status attempts_count(const char *directory, int64_t *out) PB_MUST_USE;
 
 typedef enum attempts_verdict {
     ATTEMPTS_NONE, /* it never took its process down, or starts again with a clean slate */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The progress of the folder of a sweep. */
+#include "internal.h"
 #include "running.h"
 
 #include "pb/clock.h"
@@ -65,16 +66,15 @@ static void count_cells(const pb_results *results, pb_sweep_progress *out)
     }
 }
 
-/* Files in a folder that may be missing. */
-static pb_status count_files(const char *directory, const char *folder, const char *suffix,
-                             int64_t *out)
+/* The folder may be missing. */
+static pb_status count_checkpoints(const char *directory, int64_t *out)
 {
     char *path   = NULL;
     char **names = NULL;
     size_t count = 0;
-    PB_TRY(pb_path_join(directory, folder, &path));
+    PB_TRY(pb_path_join(directory, "checkpoints", &path));
     pb_status status =
-        pb_path_is_directory(path) ? pb_path_list(path, suffix, &names, &count) : PB_OK;
+        pb_path_is_directory(path) ? pb_path_list(path, ".ckpt", &names, &count) : PB_OK;
     for (size_t i = 0; i < count; i++) {
         *out += !pb_file_is_temporary(names[i]);
     }
@@ -94,8 +94,8 @@ pb_status pb_sweep_progress_read(const char *directory, pb_sweep_progress *out)
     PB_TRY_GOTO(status, measure_rate(&results, &made), out);
     PB_TRY_GOTO(status, pb_record_set_text(&made.name, results.sweep), out);
     PB_TRY_GOTO(status, running_read(directory, &made.running), out);
-    PB_TRY_GOTO(status, count_files(directory, "checkpoints", ".ckpt", &made.checkpoints), out);
-    PB_TRY_GOTO(status, count_files(directory, "attempts", NULL, &made.attempts), out);
+    PB_TRY_GOTO(status, count_checkpoints(directory, &made.checkpoints), out);
+    PB_TRY_GOTO(status, attempts_count(directory, &made.attempts), out);
     made.damaged          = results.damaged;
     made.damaged_count    = results.damaged_count;
     results.damaged       = NULL;

@@ -19,6 +19,7 @@ typedef struct job {
     folder folder;
     running_teller teller;
     events events;
+    attempts attempts;
 } job;
 
 /* A folder that cannot be created is reported once; every cell then makes its tokens. */
@@ -109,12 +110,13 @@ typedef struct gang_run {
     const pb_grid_cell *const *at; /* [count] */
     int64_t count;
     pb_grid_outcome *outcomes;
-    attempts attempts;
 } gang_run;
 
 static bool on_stop(void *context)
 {
-    return pb_grid_watch_stop(((gang_run *)context)->watch);
+    const gang_run *r = context;
+    attempts_tick(&r->job->attempts);
+    return pb_grid_watch_stop(r->watch);
 }
 
 static void on_progress(void *context, const pb_cell_progress *progress)
@@ -150,8 +152,8 @@ static pb_status keep(void *context, int64_t index, pb_record *record)
 {
     gang_run *r              = context;
     pb_grid_outcome *outcome = &r->outcomes[index];
-    PB_TRY(pb_shard_write(r->job->folder.path, record));
-    attempts_over(&r->attempts, index);
+    PB_TRY(pb_shard_writer_put(r->job->folder.writer, record));
+    attempts_over(&r->job->attempts, index);
     outcome->kept    = true;
     outcome->failed  = record->status != PB_OK;
     outcome->seconds = record->seconds_total;
@@ -177,9 +179,9 @@ static pb_status run_cells(void *context, const pb_grid_cell *const *at, int64_t
         cells[i] = at[i]->cell;
         events_start(&j->events, at[i]);
     }
-    attempts_begin(j->folder.path, cells, count, &run.attempts);
+    attempts_begin(&j->attempts, j->folder.path, cells, count);
     pb_status status = pb_cell_run(j->sweep->env, cells, count, &observer, keep, &run);
-    attempts_end(&run.attempts);
+    attempts_end(&j->attempts);
     for (int64_t i = 0; i < count && status != PB_OK; i++) {
         if (!outcomes[i].kept) {
             events_lost(&j->events, at[i], status);
@@ -276,6 +278,15 @@ static pb_status open_folder(job *j)
     return open_cache(s, &j->folder);
 }
 
+/* Beyond some number of cells a file for each is too many. */
+static pb_status open_writer(job *j)
+{
+    const pb_sweep *s = j->sweep;
+    bool packed       = s->cells.count > pb_grid_get_run(s->grid)->pack_cells;
+    return pb_shard_writer_open(j->folder.path, packed, j->folder.round, pb_comm_rank(s->comm),
+                                &j->folder.writer);
+}
+
 static pb_status prepare(job *j)
 {
     pb_sweep *s = j->sweep;
@@ -285,8 +296,10 @@ static pb_status prepare(job *j)
     PB_TRY(sweep_hash(s));
     PB_TRY(check_stop(s));
     PB_TRY(pb_comm_agree(s->comm, open_folder(j)));
-    return pb_comm_broadcast(s->comm, j->folder.alone,
-                             (size_t)s->cells.count * sizeof *j->folder.alone, 0);
+    PB_TRY(pb_comm_broadcast(s->comm, j->folder.alone,
+                             (size_t)s->cells.count * sizeof *j->folder.alone, 0));
+    PB_TRY(pb_comm_broadcast(s->comm, &j->folder.round, sizeof j->folder.round, 0));
+    return pb_comm_agree(s->comm, open_writer(j));
 }
 
 /* A launcher that is itself interrupted does not pass on the program's exit code. */
@@ -317,6 +330,13 @@ static void conclude(const job *j, const pb_grid_summary *summary, pb_sweep_outc
     }
 }
 
+static pb_status close_writer(folder *f)
+{
+    pb_status status = pb_shard_writer_close(f->writer);
+    f->writer        = NULL;
+    return status;
+}
+
 static pb_status run_job(job *j, pb_sweep_show show, void *context, pb_sweep_outcome *outcome)
 {
     pb_sweep *s             = j->sweep;
@@ -336,11 +356,13 @@ static pb_status run_job(job *j, pb_sweep_show show, void *context, pb_sweep_out
                  pb_comm_size(s->comm) == 1 ? "" : "es", j->folder.path);
     pb_status status =
         pb_grid_run(s->grid, s->comm, &s->cells, j->folder.done, s->began, &grid_job, &summary);
+    attempts_close(&j->attempts);
     outcome->stopped = status == PB_STOPPED;
     if (status != PB_OK && !outcome->stopped) {
         return PB_FRAME(status);
     }
     pb_error_clear();
+    PB_TRY(pb_comm_agree(s->comm, close_writer(&j->folder)));
     conclude(j, &summary, outcome);
     return pb_comm_agree(s->comm,
                          merge_finish(s, &j->folder, &summary, outcome->stopped, show, context));
@@ -351,6 +373,7 @@ pb_status pb_sweep_run(pb_sweep *s, pb_sweep_show show, void *context, pb_sweep_
     job j            = {.sweep = s, .events = {.files = {-1, -1}}};
     *outcome         = (pb_sweep_outcome){0};
     pb_status status = run_job(&j, show, context, outcome);
+    attempts_close(&j.attempts);
     events_close(&j.events);
     folder_close(&j.folder);
     return status;

@@ -35,6 +35,13 @@ class Runs(case.Case):
     def checkpoints(self):
         return glob.glob(os.path.join(self.output, "checkpoints", "*.ckpt"))
 
+    def running(self):
+        """The cells that a killed process was running: the lines of its file between the first and the one that ends them."""
+        [path] = glob.glob(os.path.join(self.output, "attempts", "*.running"))
+        with open(path, encoding="utf-8") as f:
+            lines = f.read().splitlines()
+        return lines[1:lines.index("end")]
+
     def signalled(self, at, number, *more, ranks=None, call="rename"):
         env = faults.environment(self.below, call, at, signal=number)
         return program.run(["run", self.grid, "-o", self.output, *ALWAYS, *self.device, *more], ranks, env)
@@ -113,7 +120,7 @@ class Resume(Runs):
             at += 1
             shutil.rmtree(self.output, ignore_errors=True)
             self.expect(self.signalled(at, signal.SIGKILL, "--set", "run.gang=4"), -signal.SIGKILL)
-            marks = os.listdir(os.path.join(self.output, "attempts"))
+            marks = self.running()
         cells = self.finish("--set", "run.gang=4")
         self.assertEqual({int(cell["gang"]) for cell in cells.values()}, {1})
 
