@@ -53,9 +53,6 @@ typedef struct pb_encode_options {
  * the processes that need it makes it, by rename; the others wait. A damaged one is made again. */
 pb_status pb_encoded_open(const pb_dataset *ds, pb_split split, const pb_encode_options *options,
                           const pb_encoded_set *test, pb_encoded_set *out) PB_MUST_USE;
-/* Synthetic rows: prompt and answer lengths as given, ids in 0 … vocabulary - 1; without texts. */
-pb_status pb_encoded_synthetic(int64_t count, int64_t prompt_length, int64_t answer_length,
-                               int64_t vocabulary, uint64_t seed, pb_encoded_set *out) PB_MUST_USE;
 void pb_encoded_close(pb_encoded_set *set); /* accepts a zeroed one */
 
 pb_sample pb_encoded_sample(const pb_encoded_set *set, int64_t index); /* whole row, with labels */

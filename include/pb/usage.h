@@ -7,10 +7,24 @@
 
 /* Floating-point operations of the products (matmul, attention) since the last reset, 2 per
  * multiply-accumulate, and seconds spent in them when timing is on. */
+/* What the work is done for. */
+typedef enum pb_work_part {
+    PB_PART_OTHER,
+    PB_PART_LAYERS,
+    PB_PART_HEAD, /* vocabulary projection, choice of a token, loss */
+    PB_PART_OPTIMIZER,
+    PB_PART_COUNT
+} pb_work_part;
+
 typedef struct pb_backend_work {
     double matmul_flops, attention_flops;
     double matmul_seconds, attention_seconds; /* 0 unless timing is on */
+    /* On the host alone: all seconds of a part, and those of its matmuls. */
+    double part_seconds[PB_PART_COUNT], part_matmul_seconds[PB_PART_COUNT];
 } pb_backend_work;
+
+/* What follows is done for this part. */
+void pb_backend_part(pb_backend *be, pb_work_part part);
 
 void pb_backend_work_reset(pb_backend *be, bool timing);
 pb_backend_work pb_backend_work_get(pb_backend *be); /* waits for work that is timed */

@@ -3,6 +3,7 @@
  * operations are in operations.c and attention.c. */
 #include "internal.h"
 
+#include "pb/clock.h"
 #include "pb/archive.h"
 #include "pb/log.h"
 #include "pb/memory.h"
@@ -184,10 +185,22 @@ void pb_backend_warn(const pb_backend *be)
     }
 }
 
+void pb_backend_part(pb_backend *be, pb_work_part part)
+{
+    if (host_times(be)) {
+        double now = pb_clock_seconds();
+        be->work.part_seconds[be->part] += now - be->part_begin;
+        be->part       = part;
+        be->part_begin = now;
+    }
+}
+
 void pb_backend_work_reset(pb_backend *be, bool timing)
 {
-    be->timing = timing;
-    be->work   = (pb_backend_work){0};
+    be->timing     = timing;
+    be->work       = (pb_backend_work){0};
+    be->part       = PB_PART_OTHER;
+    be->part_begin = timing ? pb_clock_seconds() : 0.0;
     if (be->ops->work_reset != NULL) {
         be->ops->work_reset(be);
     }

@@ -20,6 +20,8 @@ struct pb_backend {
     pb_device_id device_id;      /* see pb_backend_device_id */
     bool bf16;                   /* the factors of products are rounded to BF16 */
     bool timing;
+    pb_work_part part; /* since part_begin (clock) */
+    double part_begin;
     pb_backend_work work;
     size_t memory_now, memory_peak; /* bytes of device memory, see pb/usage.h */
     uint64_t pass;                  /* of the page */

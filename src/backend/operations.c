@@ -64,7 +64,9 @@ pb_status pb_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_t
     PB_TRY(be->ops->matmul(be, c, a, b, args));
     be->work.matmul_flops += 2.0 * (double)m * (double)n * (double)inner;
     if (host_times(be)) {
-        be->work.matmul_seconds += pb_clock_seconds() - start;
+        double seconds = pb_clock_seconds() - start;
+        be->work.matmul_seconds += seconds;
+        be->work.part_matmul_seconds[be->part] += seconds;
     }
     return PB_OK;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Reading a set of token rows, and synthetic ones. */
+/* Reading a set of token rows. */
 #include "encoded.h"
 
 #include "pb/memory.h"
@@ -115,62 +115,4 @@ pb_status pb_encoded_reference(const pb_dataset *ds, const pb_encoded_set *set,
     int64_t answer = set->offsets[index] + set->prompt_lengths[index];
     return pb_tokenizer_decode(tokenizer, set->ids + answer, set->offsets[index + 1] - answer, true,
                                out);
-}
-
-static pb_status allocate_synthetic(pb_encoded_storage *s, int64_t count, int64_t total)
-{
-    const int64_t lengths[SECTION_COUNT] = {[SECTION_IDS]            = total,
-                                            [SECTION_OFFSETS]        = count + 1,
-                                            [SECTION_PROMPT_LENGTHS] = count,
-                                            [SECTION_ROWS]           = count,
-                                            [SECTION_FIRST_ANSWERS]  = count + 1};
-
-    for (int i = 0; i < SECTION_COUNT; i++) {
-        size_t bytes  = encoded_item_bytes((encoded_section)i);
-        s->lengths[i] = lengths[i];
-        s->arrays[i]  = pb_memory_new((size_t)lengths[i], bytes);
-        if (s->arrays[i] == NULL) {
-            return PB_ERR_MEMORY;
-        }
-    }
-    return PB_OK;
-}
-
-pb_status pb_encoded_synthetic(int64_t count, int64_t prompt_length, int64_t answer_length,
-                               int64_t vocabulary, uint64_t seed, pb_encoded_set *out)
-{
-    pb_encoded_set set = {0};
-    pb_status status;
-
-    if (count < 1 || prompt_length < 1 || prompt_length > INT32_MAX || answer_length < 0 ||
-        answer_length > INT32_MAX || vocabulary < 1 ||
-        prompt_length + answer_length > INT64_MAX / 8 / count) {
-        return PB_FAIL(PB_ERR_ARGUMENT,
-                       "synthetic rows: %" PRId64 " rows of %" PRId64 " + %" PRId64
-                       " tokens below %" PRId64,
-                       count, prompt_length, answer_length, vocabulary);
-    }
-    int64_t length   = prompt_length + answer_length;
-    pb_random stream = pb_random_stream(seed, PB_RANDOM_SYNTHETIC, (uint64_t)length);
-    PB_TRY_GOTO(status, PB_ALLOC(set.storage, 1), err_set);
-    PB_TRY_GOTO(status, allocate_synthetic(set.storage, count, count * length), err_set);
-    int32_t *ids     = set.storage->arrays[SECTION_IDS];
-    int64_t *offsets = set.storage->arrays[SECTION_OFFSETS];
-    int32_t *prompts = set.storage->arrays[SECTION_PROMPT_LENGTHS];
-    int64_t *rows    = set.storage->arrays[SECTION_ROWS];
-    for (int64_t i = 0; i < count; i++) {
-        prompts[i]     = (int32_t)prompt_length;
-        rows[i]        = i;
-        offsets[i + 1] = (i + 1) * length;
-    }
-    for (int64_t t = 0; t < count * length; t++) {
-        ids[t] = (int32_t)pb_random_below(stream, (uint64_t)t, (uint64_t)vocabulary);
-    }
-    encoded_resolve(&set);
-    *out = set;
-    return PB_OK;
-
-err_set:
-    pb_encoded_close(&set);
-    return status;
 }

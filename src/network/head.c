@@ -3,6 +3,8 @@
  */
 #include "internal.h"
 
+#include "pb/usage.h"
+
 /* Parts of a pass that share the product. */
 typedef struct head_run {
     const pass_part *parts;
@@ -21,6 +23,7 @@ static const pb_binding *head(const pb_network *net)
 
 pb_status network_head_norm(pb_network *net, const pass *p)
 {
+    pb_backend_part(net->backend, PB_PART_HEAD);
     return network_norm_forward(net, p, final_norm(net), 1, &net->scratch.normed,
                                 &net->scratch.out);
 }

@@ -5,6 +5,7 @@
 
 #include "pb/log.h"
 #include "pb/memory.h"
+#include "pb/usage.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -274,6 +275,7 @@ static pb_status embedding_forward(pb_network *net, const pass *p, const pass_pa
 pb_status network_body_forward(pb_network *net, const pass *p)
 {
     network_warn_of_positions(net, p);
+    pb_backend_part(net->backend, PB_PART_LAYERS);
     for (int64_t i = 0; i < p->part_count; i++) {
         PB_TRY(embedding_forward(net, p, &p->parts[i]));
     }
@@ -314,6 +316,7 @@ static pb_status embedding_backward(pb_network *net, const pass *p, const pass_p
 
 pb_status network_body_backward(pb_network *net, const pass *p)
 {
+    pb_backend_part(net->backend, PB_PART_LAYERS);
     for (int64_t l = net->config->layers - 1; l >= 0 && net->needs[l].backward; l--) {
         PB_TRY(network_layer_backward(net, p, l));
     }

@@ -4,6 +4,7 @@
 
 #include "pb/clock.h"
 #include "pb/memory.h"
+#include "pb/usage.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -272,6 +273,7 @@ pb_status member_update(member *t, int64_t number)
                .clip  = t->options->clip,
                .step  = posted->step.step,
     };
+    pb_backend_part(t->backend, PB_PART_OPTIMIZER);
     PB_TRY(pb_sum_squares(t->backend, &squares, &m->grads));
     if (!isfinite(posted->penalty)) {
         return PB_OK; /* reported when the step is taken */
@@ -281,7 +283,9 @@ pb_status member_update(member *t, int64_t number)
         args.clip = 0.0;
     }
     PB_TRY(pb_adamw(t->backend, t->tensors, t->tensor_count, &t->numbers, &args));
-    return pb_method_values_changed(m);
+    PB_TRY(pb_method_values_changed(m));
+    pb_backend_part(t->backend, PB_PART_OTHER);
+    return PB_OK;
 }
 
 bool member_validates_after(const member *t, int64_t number)

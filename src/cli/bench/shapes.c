@@ -17,7 +17,9 @@ typedef struct named_shape {
 
 static const named_shape shapes[] = {
     {"tiny", "LlamaForCausalLM", 2, 128, 8, 2, 16, 192, 512, false},
+    {"15m", "LlamaForCausalLM", 6, 288, 6, 6, 48, 768, 32000, true},
     {"40m", "LlamaForCausalLM", 8, 512, 8, 4, 64, 1408, 32000, true},
+    {"42m", "LlamaForCausalLM", 8, 512, 8, 8, 64, 1376, 32000, true},
     {"smollm2-135m", "LlamaForCausalLM", 30, 576, 9, 3, 64, 1536, 49152, true},
     {"llama-3.2-1b", "LlamaForCausalLM", 16, 2048, 32, 8, 64, 8192, 128256, true},
     {"llama-3-8b", "LlamaForCausalLM", 32, 4096, 32, 8, 128, 14336, 128256, false},

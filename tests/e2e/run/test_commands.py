@@ -75,6 +75,20 @@ class Help(case.Case):
         self.assertGreater(made["forward_tokens_per_second"], 0)
         self.assertIn("thread", made["backend"])
 
+    def test_bench_leaves_out_one_saving_after_the_other(self):
+        line = ["bench", "--shape", "tiny", "--steps", "2", "--batch", "2", "--set", "method.dropout=0.0", "--profile"]
+        for profile in ("glue", "gsm8k", "long"):
+            with self.subTest(profile):
+                made = json.loads(self.expect(program.run(line + [profile, "--json"] + ["--ablate"] * (profile == "glue")), 0).out)
+                self.assertEqual(made["profile"], profile)
+                self.assertGreater(made["eval_rows_per_second"], 0)
+                shares = [made[f"{kind}_share"] for kind in ("gemm", "attention", "elementwise", "head", "optimizer", "other")]
+                self.assertTrue(all(share >= 0 for share in shares), shares)
+                self.assertAlmostEqual(sum(shares), 1, places=3)
+                self.assertEqual([a["without"] for a in made.get("ablations", [])],
+                                 ["padding", "prefix", "head", "last", "lowest", "cache", "leaving", "drafts", "order"] * (profile == "glue"))
+        self.assertIn("without", self.expect(program.run(line + ["long", "--ablate"]), 0).out)
+
     def test_bench_measures_loading(self):
         line = ["bench", "--model", self.world.good_model, "--load", "--json"]
         made = json.loads(self.expect(program.run(line), 0).out)
@@ -164,7 +178,8 @@ class Mistakes(case.Case):
                                   (["bench", "--shape", ""], '""'), (["bench", "--shape", "heads=8,"], '""'),
                                   (["bench", "--shape", "width=512,width=64"], "width is given twice"),
                                   (["bench", "--shape", "tiny", "--model", "x"], "--model and --shape exclude each other"),
-                                  (["bench", "--load"], "--load needs --model"),
+                                  (["bench", "--load"], "--load needs --model"), (["bench", "--profile", "x"], "known: glue, gsm8k, long"),
+                                  (["bench", "--profile", "glue", "--prompt", "9"], "--prompt has no effect with --profile"),
                                   (["bench", "--model", "x", "--load", "--steps", "3"], "--steps has no effect"),
                                   (["info", "--seed", "1"], "--seed"), (["run", "--seed", "1", "a.cfg"], "--seed"), (["plan", "--seed", "1", "a.cfg"], "--seed"), (["logits", "--seed", "1"], "--seed"), (["generate", "--seed", "1"], "--seed"),
                                   (["run", "--fresh=yes", "a.cfg"], "--fresh"), (["info", "--log-level", "loud"], "loud")):

@@ -100,28 +100,6 @@ static void a_failing_template_leaves_nothing_behind(void **state)
     pb_dataset_close(ds);
 }
 
-static void made_up_token_rows_follow_from_the_seed_alone(void **state)
-{
-    pb_encoded_set a = {0}, b = {0}, c = {0};
-
-    (void)state;
-    assert_ok(pb_encoded_synthetic(5, 7, 2, 11, 3, &a));
-    assert_ok(pb_encoded_synthetic(5, 7, 2, 11, 3, &b));
-    assert_ok(pb_encoded_synthetic(5, 7, 2, 11, 4, &c));
-    assert_int_equal(a.total, 45);
-    assert_memory_equal(a.ids, b.ids, 45 * sizeof *a.ids);
-    assert_memory_not_equal(a.ids, c.ids, 45 * sizeof *a.ids);
-    for (int64_t t = 0; t < a.total; t++) {
-        assert_in_range(a.ids[t], 0, 10);
-        pb_sample sample = pb_encoded_sample(&a, t / 9);
-        assert_int_equal(pb_sample_label(&sample, t % 9), t % 9 < 7 ? PB_LABEL_NONE : a.ids[t]);
-    }
-    pb_encoded_close(&a);
-    pb_encoded_close(&b);
-    pb_encoded_close(&c);
-    assert_error(pb_encoded_synthetic(0, 7, 2, 11, 3, &a), PB_ERR_ARGUMENT, "0 rows");
-}
-
 /* "cat" and "dog" are in both files, also with another label and after another instruction. */
 static void training_texts_that_the_test_file_has_are_left_out(void **state)
 {
@@ -160,7 +138,6 @@ int main(void)
         cmocka_unit_test(paper_cuts_the_reference_too),
         cmocka_unit_test(a_failing_template_leaves_nothing_behind),
         cmocka_unit_test(training_texts_that_the_test_file_has_are_left_out),
-        cmocka_unit_test(made_up_token_rows_follow_from_the_seed_alone),
     };
     return cmocka_run_group_tests(tests, fixture_open, fixture_close);
 }
