@@ -85,6 +85,7 @@ enum {
     PB_NUMBER_LOSS,    /* sum of -log p */
     PB_NUMBER_SQUARES, /* of the gradient's elements */
     PB_NUMBER_BAD,     /* first step whose loss or norm was not finite; 0: none */
+    PB_NUMBER_PENALTY, /* the method's part of the loss */
     PB_NUMBERS
 };
 

@@ -366,3 +366,72 @@ pb_status pb_adamw(pb_backend *be, const pb_adamw_tensor *tensors, int64_t count
     }
     return PB_FRAME(be->ops->adamw(be, tensors, count, numbers, args));
 }
+
+pb_status pb_inverse_norms(pb_backend *be, pb_tensor *y, const pb_tensor *squares,
+                           const pb_tensor *a, const pb_tensor *b)
+{
+    static const char op[] = "inverse norms";
+
+    PB_TRY(check_matrix(op, "b", b, ANY, ANY));
+    PB_TRY(check_matrix(op, "a", a, b->shape[1], b->shape[0]));
+    PB_TRY(check_numbers(op, "squares", squares, b->shape[0]));
+    PB_TRY(check_vector(op, "y", y, b->shape[0]));
+    return PB_FRAME(be->ops->inverse_norms(be, y, squares, a, b));
+}
+
+pb_status pb_identity_distance(pb_backend *be, pb_tensor *norm, pb_tensor *gram, double weight)
+{
+    static const char op[] = "identity distance";
+
+    PB_TRY(check_matrix(op, "gram", gram, ANY, ANY));
+    PB_TRY(check_matrix(op, "gram", gram, gram->shape[1], ANY));
+    PB_TRY(check_numbers(op, "norm", norm, 1));
+    return PB_FRAME(be->ops->identity_distance(be, norm, gram, weight));
+}
+
+pb_status pb_sensitivity(pb_backend *be, pb_tensor *mean, pb_tensor *deviation,
+                         const pb_tensor *value, const pb_tensor *grad, double beta1, double beta2)
+{
+    static const char op[] = "sensitivity";
+
+    int64_t n = pb_tensor_count(mean);
+    PB_TRY(check_vector(op, "mean", mean, n));
+    PB_TRY(check_vector(op, "deviation", deviation, n));
+    PB_TRY(check_vector(op, "value", value, n));
+    PB_TRY(check_vector(op, "grad", grad, n));
+    return PB_FRAME(be->ops->sensitivity(be, mean, deviation, value, grad, beta1, beta2));
+}
+
+pb_status pb_product_means(pb_backend *be, pb_tensor *y, const pb_tensor *a, const pb_tensor *b,
+                           bool by_columns)
+{
+    static const char op[] = "product means";
+
+    PB_TRY(check_matrix(op, "a", a, ANY, ANY));
+    PB_TRY(check_matrix(op, "b", b, a->shape[0], a->shape[1]));
+    PB_TRY(check_vector(op, "y", y, a->shape[by_columns ? 1 : 0]));
+    if (a->shape[by_columns ? 0 : 1] == 0) {
+        return PB_FAIL(PB_ERR_SHAPE, "%s: there is no mean of nothing", op);
+    }
+    return PB_FRAME(be->ops->product_means(be, y, a, b, by_columns));
+}
+
+pb_status pb_drop_smallest(pb_backend *be, pb_tensor *kept, const pb_tensor *scores, int64_t count)
+{
+    static const char op[] = "drop smallest";
+
+    PB_TRY(check_vector(op, "scores", scores, pb_tensor_count(scores)));
+    PB_TRY(check_vector(op, "kept", kept, pb_tensor_count(scores)));
+    if (count < 1 || count > pb_tensor_count(scores)) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "%s: %" PRId64 " of %" PRId64 " scores", op, count,
+                       pb_tensor_count(scores));
+    }
+    return PB_FRAME(be->ops->drop_smallest(be, kept, scores, count));
+}
+
+pb_status pb_keep(pb_backend *be, pb_tensor *x, const pb_tensor *kept)
+{
+    PB_TRY(check_vector("keep", "x", x, pb_tensor_count(x)));
+    PB_TRY(check_vector("keep", "kept", kept, pb_tensor_count(x)));
+    return PB_FRAME(be->ops->keep(be, x, kept));
+}

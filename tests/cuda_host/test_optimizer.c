@@ -64,6 +64,7 @@ static void run_steps(const void *context, void *result)
             .clip    = c->clip,
             .number  = (double)step,
             .loss    = PB_NUMBER_LOSS,
+            .penalty = PB_NUMBER_PENALTY,
             .squares = PB_NUMBER_SQUARES,
             .bad     = PB_NUMBER_BAD,
             .keep1   = (float)options.beta1,
@@ -111,9 +112,10 @@ static void run_cpu(const step_case *c, state_of *s)
 static void adamw_has_the_bits_of_the_cpu(void **state)
 {
     static const step_case cases[] = {
-        {{1.0, 0.0, 0.0}, 0.0}, {{1.0, 0.0, 0.0}, 0.5},      {{1.0, 0.0, 0.0}, 1e6},
-        {{NAN, 0.0, 0.0}, 0.5}, {{1.0, INFINITY, 0.0}, 0.5}, {{-INFINITY, NAN, 0.0}, 0.0},
+        {{1.0, 0.0, 0.0}, 0.0},      {{1.0, 0.0, 0.0}, 0.5},      {{1.0, 0.0, 0.0}, 1e6},
+        {{NAN, 0.0, 0.0}, 0.5},      {{1.0, INFINITY, 0.0}, 0.5}, {{-INFINITY, NAN, 0.0}, 0.0},
         {{1.0, 0.0, 7.0}, 0.0}, /* bad before */
+        {{1.0, 0.0, 0.0, NAN}, 0.5},
     };
     static state_of got, want;
     (void)state;
@@ -209,7 +211,7 @@ static void step_on(const char *name, double loss, float *result, double *number
     pb_adamw_tensor tensors[PARTS + 1];
     void *data[4];
     void *sums           = NULL;
-    const double start[] = {loss, 4.0, 0.0};
+    const double start[] = {loss, 4.0, 0.0, 0.0};
     assert_int_equal(pb_backend_open(name, 0, 1, &be), PB_OK);
     for (int k = 0; k < 4; k++) {
         random_floats(result, ALL, 1.0f, 3 + (unsigned)k);

@@ -530,6 +530,48 @@ static pb_status guarded_adamw(pb_backend *be, const pb_adamw_tensor *tensors, i
     return leave(be, backend_cpu.adamw(cpu, tensors, count, numbers, args));
 }
 
+static pb_status guarded_inverse_norms(pb_backend *be, pb_tensor *y, const pb_tensor *squares,
+                                       const pb_tensor *a, const pb_tensor *b)
+{
+    ENTER(writes(y), reads(squares), reads(a), reads(b));
+    return leave(be, backend_cpu.inverse_norms(cpu_of(be), y, squares, a, b));
+}
+
+static pb_status guarded_identity_distance(pb_backend *be, pb_tensor *norm, pb_tensor *gram,
+                                           double weight)
+{
+    ENTER(writes(norm), writes(gram));
+    return leave(be, backend_cpu.identity_distance(cpu_of(be), norm, gram, weight));
+}
+
+static pb_status guarded_sensitivity(pb_backend *be, pb_tensor *mean, pb_tensor *deviation,
+                                     const pb_tensor *value, const pb_tensor *grad, double b1,
+                                     double b2)
+{
+    ENTER(writes(mean), writes(deviation), reads(value), reads(grad));
+    return leave(be, backend_cpu.sensitivity(cpu_of(be), mean, deviation, value, grad, b1, b2));
+}
+
+static pb_status guarded_product_means(pb_backend *be, pb_tensor *y, const pb_tensor *a,
+                                       const pb_tensor *b, bool by_columns)
+{
+    ENTER(writes(y), reads(a), reads(b));
+    return leave(be, backend_cpu.product_means(cpu_of(be), y, a, b, by_columns));
+}
+
+static pb_status guarded_drop_smallest(pb_backend *be, pb_tensor *kept, const pb_tensor *scores,
+                                       int64_t count)
+{
+    ENTER(writes(kept), reads(scores));
+    return leave(be, backend_cpu.drop_smallest(cpu_of(be), kept, scores, count));
+}
+
+static pb_status guarded_keep(pb_backend *be, pb_tensor *x, const pb_tensor *kept)
+{
+    ENTER(writes(x), reads(kept));
+    return leave(be, backend_cpu.keep(cpu_of(be), x, kept));
+}
+
 const pb_backend_ops backend_guarded = {
     .name       = "guarded",
     .open       = guarded_open,

@@ -59,6 +59,7 @@ const op_case *ops_cases(int64_t *count)
         ops_add_elementwise();
         ops_add_attention();
         ops_add_linear();
+        ops_add_parameters();
     }
     *count = case_count;
     return cases;

@@ -83,6 +83,7 @@ void ops_add_elementwise(void);
 void ops_add_products(void);
 void ops_add_attention(void);
 void ops_add_linear(void);
+void ops_add_parameters(void);
 
 op_port ops_matrix(const char *name, int64_t rows, int64_t columns, op_gradient gradient);
 op_port ops_vector(const char *name, int64_t columns, op_gradient gradient);

@@ -100,7 +100,8 @@ pb_status cpu_adamw(pb_backend *be, const pb_adamw_tensor *tensors, int64_t coun
                     pb_tensor *numbers, const pb_adamw_args *args)
 {
     double *number = numbers->data;
-    bool finite    = isfinite(number[PB_NUMBER_LOSS]) && isfinite(number[PB_NUMBER_SQUARES]);
+    bool finite    = isfinite(number[PB_NUMBER_LOSS]) && isfinite(number[PB_NUMBER_PENALTY]) &&
+                  isfinite(number[PB_NUMBER_SQUARES]);
     if (number[PB_NUMBER_BAD] == 0 && !finite) {
         number[PB_NUMBER_BAD] = (double)args->step;
     }

@@ -103,14 +103,37 @@ typedef struct adamw_runs {
 
 typedef struct adamw_step {
     double clip;
-    double number;          /* of the step: what BAD becomes */
-    int loss, squares, bad; /* places in numbers */
+    double number;                   /* of the step: what BAD becomes */
+    int loss, penalty, squares, bad; /* places in numbers */
     float keep1, new1, keep2, new2, root, eps;
 } adamw_step;
 
 /* One step, or a part of one. */
 cudaError_t launch_adamw(adamw_runs *runs, const adamw_step *step, double *numbers,
                          cudaStream_t stream);
+
+/* ---- parameters.cu: see pb/operations.def ---- */
+
+/* Factors of two moving averages. */
+typedef struct averages {
+    float keep1, new1, keep2, new2;
+} averages;
+
+/* a [r, n], b [n, r], F32 */
+cudaError_t launch_inverse_norms(float *y, const double *squares, view a, view b, int64_t n,
+                                 int64_t r, cudaStream_t stream);
+/* gram F32 [r, r] */
+cudaError_t launch_identity_distance(double *norm, view gram, int64_t r, double weight,
+                                     cudaStream_t stream);
+cudaError_t launch_sensitivity(float *mean, float *deviation, const float *value, const float *grad,
+                               int64_t n, averages factors, cudaStream_t stream);
+/* a, b F32 [rows, columns] */
+cudaError_t launch_product_means(float *y, view a, view b, int64_t rows, int64_t columns,
+                                 bool by_columns, cudaStream_t stream);
+/* n > 0 */
+cudaError_t launch_drop_smallest(float *kept, const float *scores, int64_t n, int64_t count,
+                                 cudaStream_t stream);
+cudaError_t launch_keep(float *x, const float *kept, int64_t n, cudaStream_t stream);
 
 /* ---- elementwise.cu, convert.cu, activation.cu, norm.cu, rope.cu, dropout.cu, product.cu ---- */
 

@@ -119,6 +119,7 @@ pb_status cuda_adamw(pb_backend *be, const pb_adamw_tensor *tensors, int64_t cou
              .step    = {.clip    = args->clip,
                          .number  = (double)args->step,
                          .loss    = PB_NUMBER_LOSS,
+                         .penalty = PB_NUMBER_PENALTY,
                          .squares = PB_NUMBER_SQUARES,
                          .bad     = PB_NUMBER_BAD,
                          .keep1   = (float)args->beta1,

@@ -173,7 +173,8 @@ static __device__ adamw_share adamw_decide(double *numbers, const adamw_step &st
 {
     double squares = numbers[step.squares];
     double bad     = ((volatile double *)numbers)[step.bad];
-    bool finite    = is_finite(numbers[step.loss]) && is_finite(squares);
+    bool finite =
+        is_finite(numbers[step.loss]) && is_finite(numbers[step.penalty]) && is_finite(squares);
     if (bad == 0.0 && !finite && blockIdx.x == 0) {
         numbers[step.bad] = step.number;
     }

@@ -101,8 +101,14 @@ static void tensors_of_other_shapes_are_refused(void **state)
     pb_adamw_tensor tensor = {.value = a, .first = b, .second = b, .grad = n};
     pb_adamw_args adamw    = {.lr = 1, .beta1 = 0.9, .beta2 = 0.9, .step = 1};
     expect(pb_adamw(be, &tensor, 1, &sums, &adamw), PB_ERR_SHAPE, "adamw", "grad");
-    expect(pb_sum_squares(be, &sums, &a), PB_ERR_SHAPE, "sum of squares", "out is F64 [3]");
+    expect(pb_sum_squares(be, &sums, &a), PB_ERR_SHAPE, "sum of squares", "out is F64 [4]");
     expect(pb_sum_squares(be, &w, &a), PB_ERR_SHAPE, "sum of squares", "F32");
+    expect(pb_inverse_norms(be, &v, &sums, &a, &a), PB_ERR_SHAPE, "inverse norms", "a is");
+    expect(pb_identity_distance(be, &sums, &a, 1.0), PB_ERR_SHAPE, "identity distance", "gram");
+    expect(pb_sensitivity(be, &v, &v, &v, &w, 0.5, 0.5), PB_ERR_SHAPE, "sensitivity", "grad");
+    expect(pb_product_means(be, &v, &a, &n, false), PB_ERR_SHAPE, "product means", "b is");
+    expect(pb_drop_smallest(be, &v, &w, 1), PB_ERR_SHAPE, "drop smallest", "kept");
+    expect(pb_keep(be, &v, &w), PB_ERR_SHAPE, "keep", "kept");
 }
 
 static void values_out_of_range_are_refused(void **state)
@@ -123,6 +129,7 @@ static void values_out_of_range_are_refused(void **state)
     expect(pb_dropout(be, &a, &b, 1.0, &mask), PB_ERR_ARGUMENT, "dropout", "p is 1");
     expect(pb_activation_forward(be, &a, &b, (pb_activation)17), PB_ERR_ARGUMENT, "activation",
            "17");
+    expect(pb_drop_smallest(be, &largest, &largest, 0), PB_ERR_ARGUMENT, "drop smallest", "0 of 4");
     expect(pb_argmax(be, &largest, &largest, &a), PB_ERR_ARGUMENT, "argmax", "indices");
     expect(pb_argmax(be, &index, &index, &a), PB_ERR_UNSUPPORTED, "argmax", "largest");
     expect(pb_rmsnorm_backward(be, &a, NULL, &a, &b, &b, &norm), PB_ERR_SHAPE, "rmsnorm", "weight");

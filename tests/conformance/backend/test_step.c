@@ -115,11 +115,12 @@ static void adamw_follows_its_formula(void **state)
 
 static void a_step_that_is_not_finite_changes_nothing_nor_do_those_after_it(void **state)
 {
-    static const double bad[][PB_NUMBERS] = {{NAN, 1.0, 0.0}, {1.0, INFINITY, 0.0}};
-    fixture *f                            = *state;
-    pb_adamw_tensor tensor                = whole(f);
-    pb_tensor before                      = random_matrix(f->be, 1);
-    for (int k = 0; k < 2; k++) {
+    static const double bad[][PB_NUMBERS] = {
+        {NAN, 1.0, 0.0, 0.0}, {1.0, INFINITY, 0.0, 0.0}, {1.0, 1.0, 0.0, NAN}};
+    fixture *f             = *state;
+    pb_adamw_tensor tensor = whole(f);
+    pb_tensor before       = random_matrix(f->be, 1);
+    for (int k = 0; k < 3; k++) {
         double numbers[PB_NUMBERS];
         put(f, bad[k]);
         for (int step = 3; step <= 4; step++) {
@@ -130,7 +131,7 @@ static void a_step_that_is_not_finite_changes_nothing_nor_do_those_after_it(void
             assert_true(host_equal(f->be, &f->value, &before));
             assert_true(host_get(f->be, &f->first, 0) == 0.0f);
             assert_true(host_get(f->be, &f->second, 0) == 0.0f);
-            put(f, (const double[]){1.0, 1.0, numbers[PB_NUMBER_BAD]});
+            put(f, (const double[]){1.0, 1.0, numbers[PB_NUMBER_BAD], 0.0});
         }
     }
     pb_backend_free(f->be, before.data);
