@@ -12,6 +12,7 @@
  *   rows_*                  prompt, p-tuning         virtual rows before the tokens
  *   keys_*                  prefix                   keys and values before those of the tokens
  *   values_changed          dora, hra                recomputes what follows from the values
+ *   frozen_changed          svft                     the same for values that are not trained
  *   penalty, after_step     adalora                  a term of the loss; a schedule of its own
  *   baseline                majority, random, …      no model is run
  *   (none)                  none
@@ -67,16 +68,22 @@ struct pb_method_ops {
     void (*destroy)(pb_method *m); /* frees `state` and what it holds; state may be NULL */
     /* Initial values that pb_init_kind cannot express; called after it was applied. */
     pb_status (*initialise)(pb_method *m);
-    /* Recomputes what follows from the values (norms, rotations, products of small factors), after
-     * they have changed and when the method is attached to weights, which this may need. */
+    /* Recomputes what follows from frozen values, which only the start and a file change. */
+    pb_status (*frozen_changed)(pb_method *m);
+    /* Recomputes what follows from the values (norms, rotations, products of small factors), in
+     * every step and when the method is attached to weights, which this may need. Does not wait. */
     pb_status (*values_changed)(pb_method *m);
-    /* *value = a term of the loss that depends on the values alone; `gradient`: its gradient is
-     * added to the method's. It is part of every reported loss of training and validation, once per
-     * step, and of the norm of the gradient. */
-    pb_status (*penalty)(pb_method *m, bool gradient, double *value);
+    /* An error that says why nothing can be computed with the values, where that is so. Waits. */
+    pb_status (*check_values)(pb_method *m);
+    /* sum, F64 [1], += a term of the loss that depends on the values alone; `gradient`: its
+     * gradient is added to the method's. It is part of every reported loss of training and
+     * validation, once per step, and of the norm of the gradient. Does not wait. */
+    pb_status (*penalty)(pb_method *m, bool gradient, pb_tensor *sum);
     pb_status (*check_steps)(pb_method *m, int64_t steps); /* the schedule fits a run of these */
+    /* Before the first step: takes the memory of after_step; required with it. */
+    pb_status (*begin_steps)(pb_method *m);
     /* After update `step` of `steps`, from 1; the gradients are those of the update, clipped. May
-     * change values. */
+     * change values, also after a step that was not finite, which ends the run. Does not wait. */
     pb_status (*after_step)(pb_method *m, int64_t step, int64_t steps);
     /* Writes or reads what after_step keeps beside the values; required with it. */
     pb_status (*archive)(pb_method *m, pb_archive *archive);
@@ -210,7 +217,9 @@ pb_status pb_method_declare(pb_method *m, const pb_trainable *trainable,
 pb_status pb_method_values_changed(pb_method *m) PB_MUST_USE;
 /* Writes or reads the values and the state of a schedule. */
 pb_status pb_method_archive(pb_method *m, pb_archive *archive) PB_MUST_USE;
-pb_status pb_method_penalty(pb_method *m, bool gradient, double *value) PB_MUST_USE; /* or 0 */
+/* The slots, where the method has them. */
+pb_status pb_method_penalty(pb_method *m, bool gradient, pb_tensor *sum) PB_MUST_USE;
+pb_status pb_method_check_values(pb_method *m) PB_MUST_USE;
 /* As soon as the steps of a run are known; `config` and `group`: of the options, for messages. */
 pb_status pb_method_check_steps(pb_method *m, const pb_config *config, const char *group,
                                 int64_t steps) PB_MUST_USE;

@@ -11,8 +11,9 @@
  * in host memory the two buffers of copies, at most. */
 static const double WORKSPACE = 32 << 20, PAGES = 5 << 18, BUFFER = 64 << 20;
 
-/* Values per trainable parameter: its own, the gradient, two moments, the best so far. */
-enum { TRAINED_VALUES = 5 };
+/* Values per trainable parameter: its own, the gradient, two moments, the best so far; and those
+ * that a method with a schedule of its own keeps. */
+enum { TRAINED_VALUES = 5, SCHEDULE_VALUES = 2 };
 
 /* Terms that a product of a low-rank part sums before it adds them to others; the largest rank of a
  * factor that has room to be converted. */
@@ -201,7 +202,8 @@ double cell_device_bytes(const pb_model *model, const pb_method *method, pb_dtyp
                       .width   = (double)c->width,
                       .ff      = (double)c->ff,
                       .border  = method->ops->low_rank != NULL ? PB_BORDER : 0.0};
-    double trained = TRAINED_VALUES * sizeof(float) * (double)method->parameters;
+    int values     = TRAINED_VALUES + (method->ops->after_step != NULL ? SCHEDULE_VALUES : 0);
+    double trained = values * (double)sizeof(float) * (double)method->parameters;
     int64_t kept   = c->layers - 1 - lowest; /* sets of their own, but for the last */
     double sets    = (double)(kept > 0 ? kept : 0) + (lowest > 0 ? 1.0 : 0.0);
     return cell_device_weights(model, dtype) + trained +

@@ -138,10 +138,13 @@ static pb_status plan(pb_method *m)
     if (m->backend == NULL) {
         return PB_OK;
     }
-    int64_t floats = 2 * state->modules * o->init_r * o->init_r;
-    PB_TRY(PB_ALLOC(state->host, floats));
-    PB_TRY(pb_backend_alloc(m->backend, (size_t)floats * sizeof(float), &state->block));
-    state->grams = pb_tensor_1d(state->block, PB_DTYPE_F32, floats);
+    int64_t matrices = 2 * state->modules;
+    int64_t floats   = o->init_r * o->init_r;
+    size_t doubles   = (size_t)matrices * sizeof(double);
+    PB_TRY(PB_ALLOC(state->host, o->init_r));
+    PB_TRY(pb_backend_alloc(m->backend, doubles + (size_t)floats * sizeof(float), &state->block));
+    state->norms = pb_tensor_1d(state->block, PB_DTYPE_F64, matrices);
+    state->gram  = (float *)((double *)state->block + matrices);
     return PB_OK;
 }
 
@@ -155,11 +158,8 @@ static void destroy(pb_method *m)
         pb_memory_free(state->left[i]);
     }
     pb_backend_free(m->backend, state->block);
+    pb_backend_free(m->backend, state->averages);
     pb_memory_free(state->left);
-    pb_memory_free(state->out);
-    pb_memory_free(state->sensitivity);
-    pb_memory_free(state->uncertainty);
-    pb_memory_free(state->room);
     pb_memory_free(state->host);
     pb_memory_free(state);
 }
@@ -203,63 +203,34 @@ static double extra_flops(const pb_method *m, int64_t tokens)
 
 /* The penalty --------------------------------------------------------------------------------- */
 
-/* Matrix `which` of the penalty, [r, r]: of A for even numbers, of the B that follows for odd. */
-static pb_tensor gram_of(const pb_method *m, int64_t which, void *data)
+/* Adds to the gradient of a tensor, from what its Gram matrix has become. */
+static pb_status penalty_backward(pb_method *m, pb_trainable *t, const pb_tensor *gram, bool is_b)
 {
-    int64_t r    = m->trainables[which / 2 * TENSORS].shape[0];
-    int64_t room = ((const adalora_options *)m->options)->init_r;
-    return pb_tensor_2d((float *)data + which * room * room, PB_DTYPE_F32, r, r);
+    const pb_matmul_args args = {.alpha = 1.0f, .beta = 1.0f};
+    return is_b ? pb_matmul(m->backend, &t->grad, &t->value, gram, &args)
+                : pb_matmul(m->backend, &t->grad, gram, &t->value, &args);
 }
 
-/* From A Aᵀ on the host to what A is multiplied with in the gradient; returns the norm. */
-static double penalty_of(pb_tensor *gram, double weight)
-{
-    float *g   = gram->data;
-    int64_t r  = gram->shape[0];
-    double sum = 0.0;
-    for (int64_t i = 0; i < r * r; i++) {
-        g[i] -= i % (r + 1) == 0 ? 1.0f : 0.0f;
-        sum += (double)g[i] * (double)g[i];
-    }
-    double norm = sqrt(sum);
-    for (int64_t i = 0; i < r * r; i++) {
-        g[i] = norm > 0.0 ? (float)(2.0 * weight * (double)g[i] / norm) : 0.0f;
-    }
-    return norm;
-}
-
-static pb_status penalty(pb_method *m, bool gradient, double *value)
+static pb_status penalty(pb_method *m, bool gradient, pb_tensor *sum)
 {
     const adalora_options *o = m->options;
     adalora_state *state     = m->state;
     int64_t matrices         = 2 * (m->count / TENSORS);
     double weight            = o->orth_reg_weight / (double)(2 * state->modules);
-    pb_tensor host = pb_tensor_1d(state->host, PB_DTYPE_F32, pb_tensor_count(&state->grams));
-    double sum     = 0.0;
+    pb_tensor norms          = pb_tensor_rows(&state->norms, 0, matrices);
     for (int64_t i = 0; i < matrices; i++) {
-        const pb_trainable *t = &m->trainables[i / 2 * TENSORS + i % 2];
-        pb_tensor gram        = gram_of(m, i, state->block);
-        pb_matmul_args args = {.transpose_a = i % 2 != 0, .transpose_b = i % 2 == 0, .alpha = 1.0f};
-        PB_TRY(pb_matmul(m->backend, &gram, &t->value, &t->value, &args));
+        bool is_b       = i % 2 != 0;
+        pb_trainable *t = &m->trainables[i / 2 * TENSORS + i % 2];
+        int64_t r       = t->shape[is_b ? 1 : 0];
+        pb_tensor gram  = pb_tensor_2d(state->gram, PB_DTYPE_F32, r, r);
+        pb_tensor norm  = pb_tensor_rows(&norms, i, 1);
+        PB_TRY(
+            pb_matmul(m->backend, &gram, &t->value, &t->value,
+                      &(pb_matmul_args){.transpose_a = is_b, .transpose_b = !is_b, .alpha = 1.0f}));
+        PB_TRY(pb_identity_distance(m->backend, &norm, &gram, weight));
+        PB_TRY(gradient ? penalty_backward(m, t, &gram, is_b) : PB_OK);
     }
-    PB_TRY(pb_copy(m->backend, &host, &state->grams));
-    for (int64_t i = 0; i < matrices; i++) {
-        pb_tensor gram = gram_of(m, i, state->host);
-        sum += penalty_of(&gram, weight);
-    }
-    *value = weight * sum;
-    if (!gradient) {
-        return PB_OK;
-    }
-    PB_TRY(pb_copy(m->backend, &state->grams, &host));
-    for (int64_t i = 0; i < matrices; i++) {
-        pb_trainable *t     = &m->trainables[i / 2 * TENSORS + i % 2];
-        pb_tensor gram      = gram_of(m, i, state->block);
-        pb_matmul_args args = {.alpha = 1.0f, .beta = 1.0f};
-        PB_TRY(i % 2 == 0 ? pb_matmul(m->backend, &t->grad, &gram, &t->value, &args)
-                          : pb_matmul(m->backend, &t->grad, &t->value, &gram, &args));
-    }
-    return PB_OK;
+    return pb_loss_sum(m->backend, sum, &norms, 1.0, weight);
 }
 
 /* The adapter --------------------------------------------------------------------------------- */
@@ -459,6 +430,7 @@ const pb_method_ops method_adalora = {
     .destroy              = destroy,
     .penalty              = penalty,
     .check_steps          = adalora_check_steps,
+    .begin_steps          = adalora_begin_steps,
     .after_step           = adalora_after_step,
     .archive              = adalora_archive,
     .acts                 = acts_low_rank,

@@ -6,12 +6,8 @@
  * deviation; that of a row is E's plus the means of A's and B's. */
 #include "adalora.h"
 
-#include "pb/memory.h"
-
 #include <inttypes.h>
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
 int64_t adalora_rank(const pb_method *m, const pb_site *site)
 {
@@ -42,18 +38,20 @@ static int64_t row_count(const pb_method *m)
     return rows;
 }
 
-/* All memory of the schedule, so that later steps allocate nothing. */
-static pb_status provide(pb_method *m, bool averages)
+pb_status adalora_begin_steps(pb_method *m)
 {
     adalora_state *state = m->state;
-    if (state->out == NULL) {
-        PB_TRY(PB_ALLOC(state->out, row_count(m)));
+    int64_t rows         = row_count(m);
+    int64_t floats       = 2 * m->parameters + 2 * rows;
+    if (state->averages != NULL) {
+        return PB_OK;
     }
-    if (averages && state->sensitivity == NULL) {
-        PB_TRY(PB_ALLOC(state->room, 2 * m->parameters));
-        PB_TRY(PB_ALLOC(state->uncertainty, m->parameters));
-        PB_TRY(PB_ALLOC(state->sensitivity, m->parameters));
-    }
+    PB_TRY(pb_backend_alloc(m->backend, (size_t)floats * sizeof(float), &state->averages));
+    pb_tensor all      = pb_tensor_1d(state->averages, PB_DTYPE_F32, floats);
+    state->sensitivity = pb_tensor_rows(&all, 0, m->parameters);
+    state->uncertainty = pb_tensor_rows(&all, m->parameters, m->parameters);
+    state->scores      = pb_tensor_rows(&all, 2 * m->parameters, rows);
+    state->kept        = pb_tensor_rows(&all, 2 * m->parameters + rows, rows);
     return PB_OK;
 }
 
@@ -62,73 +60,37 @@ static pb_status update_importance(pb_method *m)
 {
     const adalora_options *o = m->options;
     adalora_state *state     = m->state;
-    int64_t n                = m->parameters;
-    float b1 = (float)o->beta1, rest1 = (float)(1.0 - o->beta1);
-    float b2 = (float)o->beta2, rest2 = (float)(1.0 - o->beta2);
-    PB_TRY(provide(m, true));
-    float *values       = state->room;
-    float *grads        = state->room + n;
-    pb_tensor to_values = pb_tensor_1d(values, PB_DTYPE_F32, n);
-    pb_tensor to_grads  = pb_tensor_1d(grads, PB_DTYPE_F32, n);
-    PB_TRY(pb_copy(m->backend, &to_values, &m->values));
-    PB_TRY(pb_copy(m->backend, &to_grads, &m->grads));
-    for (int64_t i = 0; i < n; i++) {
-        float now             = fabsf(values[i] * grads[i]);
-        state->sensitivity[i] = b1 * state->sensitivity[i] + rest1 * now;
-        state->uncertainty[i] =
-            b2 * state->uncertainty[i] + rest2 * fabsf(now - state->sensitivity[i]);
-    }
-    return PB_OK;
+    return pb_sensitivity(m->backend, &state->sensitivity, &state->uncertainty, &m->values,
+                          &m->grads, o->beta1, o->beta2);
 }
 
-/* Elements of the three tensors from `first` on, in the order of the parameters. scores [r]. */
-static void score(const adalora_state *state, const pb_trainable *t, int64_t first, float *scores)
+/* The part of an average that belongs to a tensor. */
+static pb_tensor average_of(const pb_method *m, const pb_tensor *average, const pb_trainable *t)
 {
-    int64_t r = t[A].shape[0], in = t[A].shape[1], out = t[B].shape[0];
-    for (int64_t k = 0; k < r; k++) {
-        double a = 0.0, b = 0.0;
-        for (int64_t i = 0; i < in; i++) {
-            int64_t at = first + k * in + i;
-            a += (double)(state->sensitivity[at] * state->uncertainty[at]);
-        }
-        for (int64_t i = 0; i < out; i++) {
-            int64_t at = first + r * in + i * r + k;
-            b += (double)(state->sensitivity[at] * state->uncertainty[at]);
-        }
-        int64_t e = first + r * (in + out) + k;
-        scores[k] = state->sensitivity[e] * state->uncertainty[e] +
-                    ((float)(a / (double)in) + (float)(b / (double)out));
-    }
+    pb_tensor part = t->value;
+    part.data      = (float *)average->data + ((float *)t->value.data - (float *)m->values.data);
+    return part;
 }
 
-static int by_value(const void *a, const void *b)
+/* scores [r] += the means of a tensor's importance, over all that belongs to a row. */
+static pb_status add_score(pb_method *m, const pb_trainable *t, bool by_columns, pb_tensor *scores)
 {
-    float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
+    const adalora_state *state = m->state;
+    pb_tensor sensitivity      = average_of(m, &state->sensitivity, t);
+    pb_tensor uncertainty      = average_of(m, &state->uncertainty, t);
+    return pb_product_means(m->backend, scores, &sensitivity, &uncertainty, by_columns);
 }
 
-/* E = 0 where `scores` [rows of all modules] is at most `limit`, which is remembered; scores NULL:
- * where it was. */
-static pb_status leave_out(pb_method *m, const float *scores, float limit)
+/* E = 0 in the rows that are left out. */
+static pb_status leave_out(pb_method *m)
 {
-    adalora_state *state = m->state;
-    int64_t row          = 0;
-    for (int64_t s = 0; s < pb_model_site_count(m->model); s++) {
-        const pb_site *site = pb_model_site_at(m->model, s);
-        int64_t r           = adalora_rank(m, site);
-        if (r == 0) {
-            continue;
-        }
-        pb_trainable *e = site_trainable(m, site, E);
-        pb_tensor host  = pb_tensor_2d(state->host, PB_DTYPE_F32, r, 1);
-        PB_TRY(pb_copy(m->backend, &host, &e->value));
-        for (int64_t k = 0; k < r; k++, row++) {
-            if (scores != NULL) {
-                state->out[row] = scores[row] <= limit;
-            }
-            state->host[k] = state->out[row] ? 0.0f : state->host[k];
-        }
-        PB_TRY(pb_copy(m->backend, &e->value, &host));
+    const adalora_state *state = m->state;
+    int64_t row                = 0;
+    for (int64_t i = 0; i < m->count; i += TENSORS) {
+        pb_tensor e    = method_flat(&m->trainables[i + E].value);
+        pb_tensor kept = pb_tensor_rows(&state->kept, row, e.shape[0]);
+        PB_TRY(pb_keep(m->backend, &e, &kept));
+        row += e.shape[0];
     }
     return PB_OK;
 }
@@ -140,49 +102,35 @@ static pb_status allocate(pb_method *m, double share)
     adalora_state *state     = m->state;
     int64_t modules          = m->count / TENSORS;
     int64_t rows             = row_count(m);
-    int64_t row = 0, first = 0;
-    double target   = (double)(o->target_r * modules);
-    int64_t budget  = (int64_t)(((double)rows - target) * share + target);
-    int64_t dropped = rows - budget;
+    int64_t row              = 0;
+    double target            = (double)(o->target_r * modules);
+    int64_t budget           = (int64_t)(((double)rows - target) * share + target);
+    int64_t dropped          = rows - budget;
     if (dropped <= 0) {
         return PB_OK;
     }
-    float *scores = state->room; /* a row has several parameters */
-    float *sorted = state->room + rows;
-    for (int64_t i = 0; i < modules; i++) {
-        const pb_trainable *t = &m->trainables[i * TENSORS];
-        score(state, t, first, scores + row);
+    PB_TRY(pb_zero(m->backend, &state->scores));
+    for (int64_t i = 0; i < m->count; i += TENSORS) {
+        const pb_trainable *t = &m->trainables[i];
+        pb_tensor scores      = pb_tensor_rows(&state->scores, row, t[A].shape[0]);
+        PB_TRY(add_score(m, &t[A], false, &scores));
+        PB_TRY(add_score(m, &t[B], true, &scores));
+        PB_TRY(add_score(m, &t[E], false, &scores));
         row += t[A].shape[0];
-        first += t[A].shape[0] * (t[A].shape[1] + t[B].shape[0] + 1);
     }
-    memcpy(sorted, scores, (size_t)rows * sizeof *sorted);
-    qsort(sorted, (size_t)rows, sizeof *sorted, by_value);
+    PB_TRY(pb_drop_smallest(m->backend, &state->kept, &state->scores, dropped));
     state->cut = true;
-    return leave_out(m, scores, sorted[dropped - 1]);
+    return leave_out(m);
 }
 
 pb_status adalora_archive(pb_method *m, pb_archive *archive)
 {
     adalora_state *state = m->state;
-    size_t bytes         = (size_t)m->parameters * sizeof(float);
-    bool begun           = state->out != NULL;
-    bool averages        = state->sensitivity != NULL;
-    PB_TRY(pb_archive_bytes(archive, &begun, sizeof begun));
-    if (!begun) {
-        return PB_OK;
-    }
-    PB_TRY(pb_archive_bytes(archive, &averages, sizeof averages));
     PB_TRY(pb_archive_bytes(archive, &state->total, sizeof state->total));
     PB_TRY(pb_archive_bytes(archive, &state->cut, sizeof state->cut));
-    if (pb_archive_reads(archive)) {
-        PB_TRY(provide(m, averages));
-    }
-    PB_TRY(pb_archive_bytes(archive, state->out, (size_t)row_count(m) * sizeof *state->out));
-    if (averages) {
-        PB_TRY(pb_archive_bytes(archive, state->sensitivity, bytes));
-        PB_TRY(pb_archive_bytes(archive, state->uncertainty, bytes));
-    }
-    return PB_OK;
+    PB_TRY(pb_archive_tensor(archive, m->backend, &state->sensitivity));
+    PB_TRY(pb_archive_tensor(archive, m->backend, &state->uncertainty));
+    return pb_archive_tensor(archive, m->backend, &state->kept);
 }
 
 pb_status adalora_after_step(pb_method *m, int64_t step, int64_t steps)
@@ -197,13 +145,8 @@ pb_status adalora_after_step(pb_method *m, int64_t step, int64_t steps)
         PB_TRY(update_importance(m));
         return at > o->tinit && at % o->delta_t == 0 ? allocate(m, pow(1.0 - done, 3.0)) : PB_OK;
     }
-    if (at > last) {
-        return state->cut ? leave_out(m, NULL, 0.0f) : PB_OK;
+    if (at == last) {
+        return allocate(m, 0.0);
     }
-    PB_TRY(allocate(m, 0.0));
-    pb_memory_free(state->sensitivity);
-    pb_memory_free(state->uncertainty);
-    pb_memory_free(state->room);
-    state->sensitivity = state->uncertainty = state->room = NULL;
-    return PB_OK;
+    return state->cut ? leave_out(m) : PB_OK;
 }

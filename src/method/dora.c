@@ -15,12 +15,11 @@
 
 typedef struct dora_state {
     lora_state lora;
-    void *block;        /* backend memory of the next three */
-    pb_tensor inverse;  /* [total out] 1 / n, site after site */
+    void *block;        /* backend memory of the next four */
+    pb_tensor squares;  /* F64 [total out] ‖W‖² by row, site after site */
+    pb_tensor inverse;  /* [total out] 1 / n */
     pb_tensor negative; /* [total out] -b, where there is a bias */
     pb_tensor room;     /* [largest r · (out + r)] Mᵀ and A Aᵀ of a site */
-    double *squares;    /* [total out] ‖W‖² by row */
-    float *host;        /* [largest out · (2 · r + 1)] Mᵀ, B and n of a site */
     int64_t *first;     /* [sites] first row of a site in the totals */
     int64_t rows;       /* total out */
 } dora_state;
@@ -59,7 +58,6 @@ static pb_status allocate(pb_method *m)
 {
     dora_state *state = m->state;
     int64_t room      = 0;
-    int64_t host      = 0;
     PB_TRY(PB_ALLOC(state->first, pb_model_site_count(m->model)));
     for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
         const pb_site *site = pb_model_site_at(m->model, i);
@@ -68,16 +66,16 @@ static pb_status allocate(pb_method *m)
             int64_t r = rank_at(m, site);
             state->rows += site->out;
             room = r * (site->out + r) > room ? r * (site->out + r) : room;
-            host = site->out * (2 * r + 1) > host ? site->out * (2 * r + 1) : host;
         }
     }
     if (m->backend == NULL) {
         return PB_OK;
     }
-    PB_TRY(PB_ALLOC(state->host, host));
-    PB_TRY(pb_backend_alloc(m->backend, (size_t)(2 * state->rows + room) * sizeof(float),
-                            &state->block));
-    float *data     = state->block;
+    size_t doubles = (size_t)state->rows * sizeof(double);
+    size_t floats  = (size_t)(2 * state->rows + room) * sizeof(float);
+    PB_TRY(pb_backend_alloc(m->backend, doubles + floats, &state->block));
+    float *data     = (float *)state->block + 2 * state->rows;
+    state->squares  = pb_tensor_1d(state->block, PB_DTYPE_F64, state->rows);
     state->inverse  = pb_tensor_1d(data, PB_DTYPE_F32, state->rows);
     state->negative = pb_tensor_1d(data + state->rows, PB_DTYPE_F32, state->rows);
     state->room     = pb_tensor_1d(data + 2 * state->rows, PB_DTYPE_F32, room);
@@ -96,8 +94,6 @@ static void destroy(pb_method *m)
     if (state != NULL) {
         pb_backend_free(m->backend, state->block);
         pb_memory_free(state->first);
-        pb_memory_free(state->squares);
-        pb_memory_free(state->host);
     }
     lora_destroy(m);
 }
@@ -127,111 +123,99 @@ static pb_status weight_squares(const pb_site *site, double *squares)
     return status;
 }
 
-/* m = ‖W‖, since B starts as zero. */
-static pb_status start_magnitude(pb_method *m, const pb_site *site, const double *squares)
+/* ‖W‖² of the site's rows, m = ‖W‖, since B starts as zero, and -b. squares, floats [out]: room. */
+static pb_status initialise_site(pb_method *m, const pb_site *site, double *squares, float *floats)
 {
-    float *norms = ((const dora_state *)m->state)->host;
+    const dora_state *state = m->state;
+    pb_tensor to_squares    = of_site(m, site, &state->squares);
+    pb_tensor to_negative   = of_site(m, site, &state->negative);
+    pb_tensor from_squares  = pb_tensor_1d(squares, PB_DTYPE_F64, site->out);
+    pb_tensor from          = pb_tensor_1d(floats, PB_DTYPE_F32, site->out);
+    PB_TRY(weight_squares(site, squares));
+    PB_TRY(pb_copy(m->backend, &to_squares, &from_squares));
     for (int64_t o = 0; o < site->out; o++) {
-        norms[o] = (float)sqrt(squares[o]);
+        floats[o] = (float)sqrt(squares[o]);
     }
-    pb_tensor host = pb_tensor_1d(norms, PB_DTYPE_F32, site->out);
-    return pb_copy(m->backend, &magnitude(m, site)->value, &host);
+    PB_TRY(pb_copy(m->backend, &magnitude(m, site)->value, &from));
+    for (int64_t o = 0; o < site->out && site->has_bias; o++) {
+        floats[o] = -((const float *)site->bias.data)[o];
+    }
+    return site->has_bias ? pb_copy(m->backend, &to_negative, &from) : PB_OK;
+}
+
+/* Calls a function at every site, with room on the host for as many numbers as it has rows. */
+static pb_status at_sites(pb_method *m,
+                          pb_status (*call)(pb_method *, const pb_site *, double *, float *))
+{
+    const dora_state *state = m->state;
+    double *doubles         = NULL;
+    float *floats           = NULL;
+    pb_status status        = PB_OK;
+    PB_TRY_GOTO(status, PB_ALLOC(doubles, state->rows), out_host);
+    PB_TRY_GOTO(status, PB_ALLOC(floats, state->rows), out_host);
+    for (int64_t i = 0; i < pb_model_site_count(m->model) && status == PB_OK; i++) {
+        const pb_site *site = pb_model_site_at(m->model, i);
+        status              = m->sites[i] >= 0 ? call(m, site, doubles, floats) : PB_OK;
+    }
+out_host:
+    pb_memory_free(floats);
+    pb_memory_free(doubles);
+    return status;
 }
 
 static pb_status initialise(pb_method *m)
 {
-    dora_state *state = m->state;
-    PB_TRY(PB_ALLOC(state->squares, state->rows));
-    for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
-        const pb_site *site = pb_model_site_at(m->model, i);
-        double *squares     = state->squares + state->first[i];
-        if (m->sites[i] < 0) {
-            continue;
-        }
-        PB_TRY(weight_squares(site, squares));
-        PB_TRY(start_magnitude(m, site, squares));
-        if (site->has_bias) {
-            pb_tensor negative = of_site(m, site, &state->negative);
-            for (int64_t o = 0; o < site->out; o++) {
-                state->host[o] = -((const float *)site->bias.data)[o];
-            }
-            pb_tensor host = pb_tensor_1d(state->host, PB_DTYPE_F32, site->out);
-            PB_TRY(pb_copy(m->backend, &negative, &host));
-        }
-    }
-    return PB_OK;
+    return at_sites(m, initialise_site);
 }
 
-/* Mᵀ [r, out] and B [out, r] of a site, to the host. */
-static pb_status factors_to_host(pb_method *m, const pb_site *site, float **mixed, float **b)
+/* 1 / n, from ‖W‖² + rows of B · rows of M. */
+static pb_status find_norms(pb_method *m, const pb_site *site)
 {
-    dora_state *state = m->state;
-    pb_low_rank l     = lora_at(m, site);
-    int64_t r         = l.a.shape[0];
-    float *room       = state->room.data;
-    pb_tensor product = pb_tensor_2d(room, PB_DTYPE_F32, r, site->out);
-    pb_tensor gram    = pb_tensor_2d(room + r * site->out, PB_DTYPE_F32, r, r);
-    *mixed            = state->host;
-    *b                = state->host + r * site->out;
-    pb_tensor host    = pb_tensor_2d(*mixed, PB_DTYPE_F32, r, site->out);
-    pb_tensor host_b  = pb_tensor_2d(*b, PB_DTYPE_F32, site->out, r);
+    const dora_state *state = m->state;
+    pb_low_rank l           = lora_at(m, site);
+    int64_t r               = l.a.shape[0];
+    float *room             = state->room.data;
+    pb_tensor squares       = of_site(m, site, &state->squares);
+    pb_tensor inverse       = of_site(m, site, &state->inverse);
+    pb_tensor product       = pb_tensor_2d(room, PB_DTYPE_F32, r, site->out);
+    pb_tensor gram          = pb_tensor_2d(room + r * site->out, PB_DTYPE_F32, r, r);
     PB_TRY(pb_matmul(m->backend, &product, &l.a, &placed(m, site)->weight,
                      &(pb_matmul_args){.transpose_b = true, .alpha = 2.0f * l.scale}));
     PB_TRY(pb_matmul(m->backend, &gram, &l.a, &l.a,
                      &(pb_matmul_args){.transpose_b = true, .alpha = l.scale * l.scale}));
     PB_TRY(pb_matmul(m->backend, &product, &gram, &l.b,
                      &(pb_matmul_args){.transpose_b = true, .alpha = 1.0f, .beta = 1.0f}));
-    PB_TRY(pb_copy(m->backend, &host, &product));
-    return pb_copy(m->backend, &host_b, &l.b);
-}
-
-/* *norms [out]: n, in host memory until the next site. */
-static pb_status norms_of(pb_method *m, const pb_site *site, float **norms)
-{
-    const dora_state *state = m->state;
-    const double *squares   = state->squares + state->first[site->index];
-    int64_t r               = rank_at(m, site);
-    float *mixed            = NULL;
-    float *b                = NULL;
-    PB_TRY(factors_to_host(m, site, &mixed, &b));
-    *norms = b + site->out * r;
-    for (int64_t o = 0; o < site->out; o++) {
-        double square = squares[o];
-        for (int64_t k = 0; k < r; k++) {
-            square += (double)mixed[k * site->out + o] * (double)b[o * r + k];
-        }
-        if (!(square > 0.0)) {
-            return PB_FAIL(PB_ERR_NUMERIC,
-                           "dora: row %" PRId64 " of %s with its update has the norm 0, so it has "
-                           "no direction",
-                           o, site->hf_name);
-        }
-        (*norms)[o] = (float)sqrt(square);
-    }
-    return PB_OK;
+    return pb_inverse_norms(m->backend, &inverse, &squares, &product, &l.b);
 }
 
 static pb_status values_changed(pb_method *m)
 {
-    dora_state *state = m->state;
-    if (m->weights == NULL) {
-        return PB_OK;
-    }
-    for (int64_t i = 0; i < pb_model_site_count(m->model); i++) {
-        const pb_site *site = pb_model_site_at(m->model, i);
-        float *norms        = NULL;
-        if (m->sites[i] < 0) {
-            continue;
-        }
-        PB_TRY(norms_of(m, site, &norms));
-        for (int64_t o = 0; o < site->out; o++) {
-            norms[o] = 1.0f / norms[o];
-        }
-        pb_tensor host    = pb_tensor_1d(norms, PB_DTYPE_F32, site->out);
-        pb_tensor inverse = of_site(m, site, &state->inverse);
-        PB_TRY(pb_copy(m->backend, &inverse, &host));
+    for (int64_t i = 0; m->weights != NULL && i < pb_model_site_count(m->model); i++) {
+        PB_TRY(m->sites[i] >= 0 ? find_norms(m, pb_model_site_at(m->model, i)) : PB_OK);
     }
     return PB_OK;
+}
+
+static pb_status check_norms(pb_method *m, const pb_site *site, double *doubles, float *floats)
+{
+    pb_tensor host    = pb_tensor_1d(floats, PB_DTYPE_F32, site->out);
+    pb_tensor inverse = of_site(m, site, &((const dora_state *)m->state)->inverse);
+    (void)doubles;
+    PB_TRY(pb_copy(m->backend, &host, &inverse));
+    for (int64_t o = 0; o < site->out; o++) {
+        if (isnan(floats[o])) {
+            return PB_FAIL(PB_ERR_NUMERIC,
+                           "dora: the norm of row %" PRId64 " of %s with its update is not a "
+                           "positive number, so the row has no direction",
+                           o, site->hf_name);
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status check_values(pb_method *m)
+{
+    return m->weights != NULL ? at_sites(m, check_norms) : PB_OK;
 }
 
 /* Kept: A drop(x), then V x / n. */
@@ -368,6 +352,7 @@ const pb_method_ops method_dora = {
     .destroy                = destroy,
     .initialise             = initialise,
     .values_changed         = values_changed,
+    .check_values           = check_values,
     .acts                   = acts_on_output,
     .linear_output_forward  = output_forward,
     .linear_output_backward = output_backward,

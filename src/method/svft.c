@@ -320,7 +320,7 @@ static pb_status read_places(const pb_method *m, const pb_site *site, const floa
 }
 
 /* The positions of a scattered pattern may have come from a file. */
-static pb_status values_changed(pb_method *m)
+static pb_status frozen_changed(pb_method *m)
 {
     const svft_state *s = m->state;
     for (int64_t i = 0; is_scattered(m) && i < pb_model_site_count(m->model); i++) {
@@ -537,7 +537,7 @@ const pb_method_ops method_svft = {
     .plan                   = plan,
     .destroy                = destroy,
     .initialise             = initialise,
-    .values_changed         = values_changed,
+    .frozen_changed         = frozen_changed,
     .acts                   = acts_on_output,
     .linear_output_forward  = output_forward,
     .linear_output_backward = output_backward,

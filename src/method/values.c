@@ -247,6 +247,27 @@ static pb_status fill(pb_method *m, int64_t index)
     return status;
 }
 
+pb_status pb_method_values_changed(pb_method *m)
+{
+    bool has_values = !pb_tensor_is_none(&m->values);
+    m->version++;
+    return has_values && m->ops->values_changed != NULL ? m->ops->values_changed(m) : PB_OK;
+}
+
+pb_status pb_method_check_values(pb_method *m)
+{
+    bool has_values = !pb_tensor_is_none(&m->values);
+    return has_values && m->ops->check_values != NULL ? m->ops->check_values(m) : PB_OK;
+}
+
+/* After all values were written, the frozen ones too. */
+static pb_status all_changed(pb_method *m)
+{
+    PB_TRY(m->ops->frozen_changed != NULL ? m->ops->frozen_changed(m) : PB_OK);
+    PB_TRY(pb_method_values_changed(m));
+    return pb_method_check_values(m);
+}
+
 pb_status method_initialise(pb_method *m)
 {
     for (int64_t i = 0; i < m->count; i++) {
@@ -255,20 +276,14 @@ pb_status method_initialise(pb_method *m)
     if (m->ops->initialise != NULL) {
         PB_TRY(m->ops->initialise(m));
     }
-    return pb_method_values_changed(m);
-}
-
-pb_status pb_method_values_changed(pb_method *m)
-{
-    bool has_values = !pb_tensor_is_none(&m->values);
-    m->version++;
-    return has_values && m->ops->values_changed != NULL ? m->ops->values_changed(m) : PB_OK;
+    return all_changed(m);
 }
 
 pb_status pb_method_attach(pb_method *m, const pb_weights *weights)
 {
     m->weights = weights;
-    return pb_method_values_changed(m);
+    PB_TRY(pb_method_values_changed(m));
+    return pb_method_check_values(m);
 }
 
 pb_status pb_method_archive(pb_method *m, pb_archive *archive)
@@ -278,10 +293,9 @@ pb_status pb_method_archive(pb_method *m, pb_archive *archive)
     return pb_archive_reads(archive) ? pb_method_values_changed(m) : PB_OK;
 }
 
-pb_status pb_method_penalty(pb_method *m, bool gradient, double *value)
+pb_status pb_method_penalty(pb_method *m, bool gradient, pb_tensor *sum)
 {
-    *value = 0.0;
-    return m->ops->penalty != NULL ? m->ops->penalty(m, gradient, value) : PB_OK;
+    return m->ops->penalty != NULL ? m->ops->penalty(m, gradient, sum) : PB_OK;
 }
 
 static const pb_trainable *find(const pb_method *m, const char *name)
@@ -348,7 +362,7 @@ pb_status pb_method_set_values(pb_method *m, const pb_safetensors *file, const c
     }
     pb_memory_free(host);
     PB_TRY(status);
-    return pb_error_prefix(pb_method_values_changed(m), "%s", path);
+    return pb_error_prefix(all_changed(m), "%s", path);
 }
 
 int64_t pb_method_list(const pb_method *m, pb_method_list_kind kind, pb_named_tensor *tensors)

@@ -9,7 +9,6 @@
 /* What a member keeps of a step whose numbers may not have arrived. */
 typedef struct member_step {
     pb_train_step step;
-    double penalty; /* of the method, a part of the loss */
     int64_t packed; /* rows of its passes */
     bool takes_part;
 } member_step;
@@ -30,7 +29,7 @@ typedef struct pb_train_state {
     double validated;              /* the last validation loss */
     pb_tensor first, second, best; /* [parameters]: Adam's moments, values of the best step */
     pb_tensor numbers;             /* F64 [PB_NUMBERS], backend memory, the run's */
-    pb_tensor loss;                /* of these */
+    pb_tensor loss, penalty;       /* of these */
     pb_adamw_tensor *tensors;      /* [tensor_count] what is trained */
     int64_t tensor_count;
     member_step posted[PB_SLOTS]; /* by step % PB_SLOTS */

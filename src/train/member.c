@@ -71,11 +71,13 @@ pb_status member_open(member *t, const pb_train_member *of, const pb_tensor *num
     t->running  = true;
     t->numbers  = *numbers;
     t->loss     = pb_number(numbers, PB_NUMBER_LOSS);
+    t->penalty  = pb_number(numbers, PB_NUMBER_PENALTY);
     PB_TRY(pb_zero(t->backend, &t->numbers));
     if (n == 0) {
         return PB_OK;
     }
     PB_TRY(pb_method_check_steps(t->method, NULL, NULL, t->steps));
+    PB_TRY(t->method->ops->begin_steps != NULL ? t->method->ops->begin_steps(t->method) : PB_OK);
     PB_TRY(open_rows(t));
     PB_TRY(pb_backend_vector(t->backend, PB_DTYPE_F32, n, &t->first));
     PB_TRY(pb_backend_vector(t->backend, PB_DTYPE_F32, n, &t->second));
@@ -210,13 +212,15 @@ pb_status member_begin_step(member *t, int64_t number)
     PB_TRY(next_rows(t));
     PB_TRY(pb_zero(t->backend, &t->method->grads));
     PB_TRY(pb_zero(t->backend, &t->loss));
+    PB_TRY(pb_zero(t->backend, &t->penalty));
     posted->step.label_tokens = count_labels(t->rows, t->count);
     return PB_OK;
 }
 
-/* The learning rate is to blame only after a step. */
+/* The learning rate is to blame only after a step, and where the method has no better reason. */
 static pb_status fail_not_finite(const member *t, const char *values)
 {
+    PB_TRY(pb_method_check_values(t->method));
     if (t->result->steps == 0) {
         return PB_FAIL(PB_ERR_NUMERIC, "%s before anything was trained: " PB_NOT_FINITE_REMEDY,
                        values);
@@ -236,9 +240,8 @@ static double shown(double value)
 
 pb_status member_receive(member *t, int64_t number, const double *numbers)
 {
-    const member_step *posted = step_at(t, number);
-    pb_train_step *step       = &step_at(t, number)->step;
-    step->loss      = numbers[PB_NUMBER_LOSS] / (double)step->label_tokens + posted->penalty;
+    pb_train_step *step = &step_at(t, number)->step;
+    step->loss = numbers[PB_NUMBER_LOSS] / (double)step->label_tokens + numbers[PB_NUMBER_PENALTY];
     step->grad_norm = sqrt(numbers[PB_NUMBER_SQUARES]);
     if (numbers[PB_NUMBER_BAD] != 0 || !isfinite(step->loss)) {
         char values[80];
@@ -275,9 +278,6 @@ pb_status member_update(member *t, int64_t number)
     };
     pb_backend_part(t->backend, PB_PART_OPTIMIZER);
     PB_TRY(pb_sum_squares(t->backend, &squares, &m->grads));
-    if (!isfinite(posted->penalty)) {
-        return PB_OK; /* reported when the step is taken */
-    }
     if (m->ops->after_step != NULL) { /* it sees the gradients as they are used */
         PB_TRY(pb_clip(t->backend, &m->grads, &t->numbers, args.clip));
         args.clip = 0.0;
@@ -294,6 +294,20 @@ bool member_validates_after(const member *t, int64_t number)
     return (every > 0 && number % every == 0) || (number == t->steps && t->options->evaluate_last);
 }
 
+static pb_status add_penalty(member *t, double *loss)
+{
+    double penalty = 0.0;
+    if (t->method->ops->penalty == NULL) {
+        return PB_OK;
+    }
+    PB_TRY(pb_zero(t->backend, &t->penalty));
+    PB_TRY(pb_method_penalty(t->method, false, &t->penalty));
+    PB_TRY(pb_post(t->backend, 0, &t->penalty));
+    PB_TRY(pb_take(t->backend, 0, &penalty));
+    *loss += penalty;
+    return PB_OK;
+}
+
 pb_status member_validate(member *t, int64_t step)
 {
     if (t->data->validation_count == 0 || (step > 0 && t->concluded == step)) {
@@ -302,14 +316,12 @@ pb_status member_validate(member *t, int64_t step)
     if (t->observer->validating != NULL) {
         t->observer->validating(t->observer->context);
     }
-    double begin   = pb_clock_seconds();
-    double loss    = 0.0;
-    double penalty = 0.0;
+    double begin = pb_clock_seconds();
+    double loss  = 0.0;
     PB_TRY(mean_loss(t->net, t->data->validation, t->data->validation_count, t->options->batch,
                      (pb_validation_mean)t->options->validation_mean, t->observer, &t->batch,
                      &t->loss, &loss));
-    PB_TRY(pb_method_penalty(t->method, false, &penalty));
-    loss += penalty;
+    PB_TRY(add_penalty(t, &loss));
     t->validated   = loss;
     t->concluded   = step;
     double seconds = pb_clock_seconds() - begin;
@@ -335,7 +347,7 @@ pb_status member_validate(member *t, int64_t step)
 pb_status member_finish(member *t)
 {
     if (t->result->best_step == 0 || pb_tensor_is_none(&t->best)) {
-        return PB_OK;
+        return pb_method_check_values(t->method);
     }
     PB_TRY(pb_copy(t->backend, &t->method->values, &t->best));
     return pb_method_values_changed(t->method);

@@ -205,8 +205,7 @@ static pb_status update_all(run *r, int64_t number)
         if (!takes_part(t, number)) {
             continue;
         }
-        double *penalty = &t->posted[number % PB_SLOTS].penalty;
-        PB_TRY(settle(r, t, pb_method_penalty(t->method, true, penalty)));
+        PB_TRY(settle(r, t, pb_method_penalty(t->method, true, &t->penalty)));
         PB_TRY(show_gradients(r, t, number));
         if (t->running) {
             PB_TRY(settle(r, t, member_update(t, number)));
@@ -221,17 +220,12 @@ static pb_status change_method(member *t, int64_t number)
     return pb_method_values_changed(t->method);
 }
 
-/* The method's own part of an update: what it changes, it changes after a step that was good. */
+/* The method's own part of an update. */
 static pb_status after_step(run *r, int64_t number)
 {
     for (int64_t i = 0; i < r->count; i++) {
         member *t = &r->members[i];
-        if (!takes_part(t, number) || t->method->ops->after_step == NULL) {
-            continue;
-        }
-        PB_TRY(take_steps(r, 1));
-        PB_TRY(receive(r, number));
-        if (t->running) {
+        if (takes_part(t, number) && t->method->ops->after_step != NULL) {
             PB_TRY(settle(r, t, change_method(t, number)));
         }
     }

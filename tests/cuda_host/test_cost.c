@@ -87,6 +87,7 @@ static void check(const method_case *m, pb_model *model, pb_dtype dtype)
     assert_ok(pb_network_create(weights, method, &net));
     pb_batch batch = pack(net);
     assert_ok(pb_network_reserve(net, &batch));
+    assert_ok(method->ops->begin_steps != NULL ? method->ops->begin_steps(method) : PB_OK);
     pb_backend_memory(be, &held, NULL);
     double all   = (double)held + TRAINER_VALUES * sizeof(float) * (double)method->parameters;
     double told  = cell_device_bytes(model, method, dtype, ROWS * LENGTH, ROWS * LABELS);

@@ -20,6 +20,12 @@ static const char wide_heads[] =
     "\"intermediate_size\": 40, \"vocab_size\": 40, \"max_position_embeddings\": 64, "
     "\"rms_norm_eps\": 1e-5}";
 
+static const char small[] =
+    "{\"architectures\": [\"LlamaForCausalLM\"], \"num_hidden_layers\": 1, \"hidden_size\": 16, "
+    "\"num_attention_heads\": 2, \"num_key_value_heads\": 1, \"head_dim\": 8, "
+    "\"intermediate_size\": 24, \"vocab_size\": 40, \"max_position_embeddings\": 64, "
+    "\"rms_norm_eps\": 1e-5}";
+
 /* The shape of the checkpoint tiny-llama3: blocks of several tiles, many narrow heads. */
 static const char tiny_llama3[] =
     "{\"architectures\": [\"LlamaForCausalLM\"], \"num_hidden_layers\": 2, \"hidden_size\": 128, "
@@ -55,7 +61,7 @@ static void create_method(network_fixture *f, const method_case *c)
 {
     pb_config *options       = NULL;
     const pb_method_ops *ops = NULL;
-    char text[128];
+    char text[256];
     assert_true(snprintf(text, sizeof text, "method = { %s };", c->options) < (int)sizeof text);
     assert_ok(pb_config_parse(text, "test", &options));
     assert_ok(pb_method_find(c->method, &ops));
@@ -159,6 +165,18 @@ static void full_runs_in_bf16_have_the_same_bits(void **state)
     check(&(run_case){wide_heads, {"full", ""}, true});
 }
 
+/* In BF16, where a run has conversions too. */
+static void runs_of_every_method_have_the_same_bits(void **state)
+{
+    (void)state;
+    for (int i = 0; i < method_case_count(); i++) {
+        const method_case *c = method_case_at(i);
+        if (method_case_is_first(i) && strcmp(c->method, "none") != 0) {
+            check(&(run_case){small, *c, true});
+        }
+    }
+}
+
 static void low_rank_runs_of_tiny_llama3_have_the_same_bits(void **state)
 {
     (void)state;
@@ -173,6 +191,7 @@ int main(void)
         cmocka_unit_test(low_rank_runs_in_bf16_have_the_same_bits),
         cmocka_unit_test(low_rank_runs_in_f32_have_the_same_bits),
         cmocka_unit_test(full_runs_in_bf16_have_the_same_bits),
+        cmocka_unit_test(runs_of_every_method_have_the_same_bits),
         cmocka_unit_test(low_rank_runs_of_tiny_llama3_have_the_same_bits),
     };
     return cmocka_run_group_tests_name("cuda_host_order", tests, NULL, NULL);

@@ -100,6 +100,12 @@ const method_case *method_case_at(int index)
     return &cases[index];
 }
 
+bool method_case_is_first(int index)
+{
+    const char *method = method_case_at(index)->method;
+    return index == 0 || strcmp(method, method_case_at(index - 1)->method) != 0;
+}
+
 int method_case_step(void)
 {
     return strcmp(device_name(), "cuda") == 0 ? 5 : 1;

@@ -3,6 +3,8 @@
  * Baselines, which answer without a model, are left out. */
 #pragma once
 
+#include <stdbool.h>
+
 /* A method of the registry with options in configuration syntax. */
 typedef struct method_case {
     const char *method, *options;
@@ -12,6 +14,7 @@ typedef struct method_case {
  * defaults. */
 int method_case_count(void);
 const method_case *method_case_at(int index);
+bool method_case_is_first(int index); /* of its method */
 
 /* The distance of the cases that suites with many passes take: 1, or 5 over `cuda` without a
  * device, where a pass takes some fifty times as long. */

@@ -46,6 +46,18 @@ done:
     return status;
 }
 
+pb_status waited_penalty(pb_method *m, double *value)
+{
+    pb_tensor number = {0};
+    pb_status status;
+    PB_TRY_GOTO(status, number_open(m->backend, &number), done);
+    PB_TRY_GOTO(status, pb_method_penalty(m, true, &number), done);
+    PB_TRY_GOTO(status, take(m->backend, &number, value), done);
+done:
+    pb_backend_free(m->backend, number.data);
+    return status;
+}
+
 pb_status waited_squares(pb_backend *be, const pb_tensor *x, double *sum)
 {
     pb_tensor number = {0};

@@ -9,4 +9,5 @@ pb_status waited_loss(pb_network *net, const pb_batch *batch, double *sum,
                       double *losses) PB_MUST_USE;
 pb_status waited_step(pb_network *net, const pb_batch *batch, double grad_scale, uint64_t pass,
                       double *sum) PB_MUST_USE;
+pb_status waited_penalty(pb_method *m, double *value);
 pb_status waited_squares(pb_backend *be, const pb_tensor *x, double *sum) PB_MUST_USE;

@@ -91,6 +91,7 @@ static void write_logits(pb_network *net, const golden_rows *rows, const char *f
 static void run_schedule(pb_method *m)
 {
     enum { STEPS = 9 };
+    assert_ok(m->ops->begin_steps != NULL ? m->ops->begin_steps(m) : PB_OK);
     for (int64_t step = 1; m->ops->after_step != NULL && step <= STEPS; step++) {
         assert_ok(pb_copy(m->backend, &m->grads, &m->values));
         assert_ok(m->ops->after_step(m, step, STEPS));

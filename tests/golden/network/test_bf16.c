@@ -88,7 +88,7 @@ static void check(const char *checkpoint, const char *method)
     assert_ok(pb_batch_build(rows.samples, rows.count, &packing, &batch));
     assert_ok(pb_zero(be, &m->grads));
     assert_ok(waited_step(net, &batch, 1.0 / (double)batch.labels, 0, &sum));
-    assert_ok(pb_method_penalty(m, true, &penalty));
+    assert_ok(waited_penalty(m, &penalty));
     compare(m, folder, &all);
     double error =
         sum / (double)batch.labels + penalty - json_number(golden, "loss_batch0_init_f64");

@@ -150,7 +150,7 @@ static void check_gradients(fixture *f)
     assert_ok(pb_batch_build(f->batches[0].samples, f->batches[0].count, &packing, &batch));
     assert_ok(pb_zero(f->backend, &f->adapter->grads));
     assert_ok(waited_step(f->net, &batch, 1.0 / (double)batch.labels, 0, &sum));
-    assert_ok(pb_method_penalty(f->adapter, true, &penalty));
+    assert_ok(waited_penalty(f->adapter, &penalty));
     double loss = sum / (double)batch.labels + penalty;
     assert_true(fabs(loss - json_number(f->golden, "loss_batch0_init_f64")) < TOLERANCE_LOSS);
     for (int64_t i = 0; i < f->adapter->count; i++) {
