@@ -36,7 +36,9 @@ void pb_cell_close(pb_cell *cell); /* accepts NULL */
 /* PB_ERR_CONFIG with file, line, key and remedy when the configuration is wrong. */
 pb_status pb_cell_check(const pb_cell *cell) PB_MUST_USE;
 
-/* Appends the effective values of all options on which the result depends. */
+/* Appends the effective values of all options, from which the cell can be opened again. */
+pb_status pb_cell_config(const pb_cell *cell, pb_string *out) PB_MUST_USE;
+/* The same of those on which the result depends. */
 pb_status pb_cell_text(const pb_cell *cell, pb_string *out) PB_MUST_USE;
 /* Appends the groups `dataset` and `data`, file names included: cells with the same text and
  * protocol have the same rows. */

@@ -172,6 +172,8 @@ void pb_record_key_clear(pb_record_key *key);
 /* By model, dataset, method (bytes), seed; the configuration hash is not part of it. */
 int pb_record_key_compare(const pb_record_key *a, const pb_record_key *b);
 
+const char *pb_record_state(const pb_record *record); /* "done", "failed" or "invalid" */
+
 /* Marks the record as failed with this status and the text of this thread's error record, and as
  * not valid. */
 pb_status pb_record_fail(pb_record *record, pb_status status) PB_MUST_USE;
@@ -180,6 +182,7 @@ pb_status pb_record_fail(pb_record *record, pb_status status) PB_MUST_USE;
 pb_status pb_record_add_metric(pb_record *record, const char *name, double value) PB_MUST_USE;
 pb_status pb_record_add_provenance(pb_record *record, const char *name,
                                    const char *value) PB_MUST_USE;
+const char *pb_record_find_provenance(const pb_record *record, const char *name); /* NULL: none */
 pb_status pb_record_add_step(pb_record *record, const pb_record_step *step) PB_MUST_USE;
 pb_status pb_record_add_validation(pb_record *record, int64_t step, double loss) PB_MUST_USE;
 pb_status pb_record_add_memory(pb_record *record, double seconds, int64_t host_bytes,

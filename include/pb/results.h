@@ -200,5 +200,21 @@ pb_status pb_results_write(const pb_results *results, const pb_results_pscp *psc
  * whatever the number of ranks, kills and resumes. */
 pb_status pb_results_digest(const pb_results *results, char text[PB_HASH_TEXT]) PB_MUST_USE;
 
+/* Values that differ between two records of a cell: a number, a text, or a column of a list. */
+typedef struct pb_record_difference {
+    const char *list, *name; /* list: "train", NULL: a value of the cell itself */
+    int64_t count, of;       /* how many of the values that both have differ */
+    int64_t first;           /* row of the first of them, and its values; of texts a, b are NaN */
+    double a, b;
+    const char *text_a, *text_b;
+    double largest; /* relative difference of any of these numbers; 0: they are texts */
+} pb_record_difference;
+
+typedef pb_status (*pb_record_differs)(void *context, const pb_record_difference *difference);
+/* Calls `differs` for whatever differs among all that the digest covers, except configuration hash
+ * and names. Both are complete. */
+pb_status pb_record_compare(const pb_record *a, const pb_record *b, pb_record_differs differs,
+                            void *context) PB_MUST_USE;
+
 /* "HDF5 1.10.8". */
 const char *pb_results_library(void);

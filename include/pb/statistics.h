@@ -23,5 +23,8 @@ void pb_statistics_sort(double *values, int64_t count);
 /* The quantile `share` in 0 … 1 of sorted values, count >= 1: a straight line between neighbours.
  */
 double pb_statistics_quantile(const double *sorted, int64_t count, double share);
+/* The difference relative to the larger one; 0 where both are equal or unknown, infinite where one
+ * is not finite. */
+double pb_statistics_relative(double a, double b);
 /* The percentile interval of values, which are sorted; NaN when there are none. */
 void pb_statistics_interval(double *values, int64_t count, double *low, double *high);

@@ -87,7 +87,7 @@ typedef struct pb_train_result {
     double final_loss;            /* of the last step */
     int64_t tokens, label_tokens; /* trained on */
     double seconds_steps, seconds_validation;
-    int64_t rung, place, of; /* a search ended it: at this percentage, as place-th of those left */
+    int64_t rung, place, of; /* a search ended it: see pb_train_place */
 } pb_train_result;
 
 /* How many steps a run has. */
@@ -139,10 +139,17 @@ int64_t pb_train_state_step(const struct pb_train_state *state);
  * hyperparameter optimization", 2016): when a percentage of the steps has been taken, the members
  * that still run are validated, and the best of them, rounded up, go on; of equal losses the first.
  */
+/* At this percentage of its steps (0: nowhere) a member was ended, as place-th of those left. */
+typedef struct pb_train_place {
+    int64_t rung, place, of;
+} pb_train_place;
+
 typedef struct pb_train_search {
     const int64_t *rungs; /* [count] percent, ascending, below 100 */
     int64_t count;
     double keep; /* the share that goes on, above 0 */
+    /* NULL: the losses decide. Else what they decided earlier about the only member. */
+    const pb_train_place *decided;
 } pb_train_search;
 
 /* A gang that is searched: all members have the same number of steps, and validation rows. Those

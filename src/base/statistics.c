@@ -43,6 +43,14 @@ double pb_statistics_quantile(const double *sorted, int64_t count, double share)
     return sorted[below] + (place - (double)below) * (sorted[above] - sorted[below]);
 }
 
+double pb_statistics_relative(double a, double b)
+{
+    if (a == b || (isnan(a) && isnan(b))) {
+        return 0.0;
+    }
+    return isfinite(a) && isfinite(b) ? fabs(a - b) / fmax(fabs(a), fabs(b)) : INFINITY;
+}
+
 void pb_statistics_interval(double *values, int64_t count, double *low, double *high)
 {
     *low  = (double)NAN;

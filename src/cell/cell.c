@@ -137,7 +137,10 @@ pb_status running_set_up(running *r)
     PB_TRY(pb_cell_env_check_model(r->env, r->cell->name.model));
     r->model = env_find_model(r->env, r->cell->name.model);
     PB_TRY(pb_cell_check(r->cell));
-    pb_status status = cell_describe(r->cell, 0, &text);
+    pb_status status = pb_cell_config(r->cell, &text);
+    if (status == PB_OK && r->cell->group[0] != '\0' && r->env->search != NULL) {
+        status = cell_write_search(r->env->search, r->cell->group, &text);
+    }
     if (status == PB_OK) {
         status = pb_record_set_text(&record->config, text.data);
     }

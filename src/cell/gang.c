@@ -218,7 +218,7 @@ static pb_status train_all(gang *g)
     pb_status status = PB_OK;
     PB_TRY(list_members(g, &count));
     running_energy_begin(g->members);
-    if (g->count == 1) {
+    if (g->count == 1 && (g->env->search == NULL || g->env->search->decided == NULL)) {
         status = settle(g->members, train_alone(g, count));
     } else if (count > 0) {
         status = pb_train_gang_search(g->of, count, g->env->search);

@@ -15,6 +15,11 @@ const char *pb_cell_program(void)
            " of results";
 }
 
+const char *cell_results_version(void)
+{
+    return RESULT_VERSION;
+}
+
 static pb_status update_file(pb_cell_env *env, pb_hash *h, const char *path)
 {
     char hash[PB_HASH_TEXT];

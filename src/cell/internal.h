@@ -175,6 +175,18 @@ struct pb_cell {
 
 /* The cell as text: all fields, or those that `kept` depends on. */
 pb_status cell_describe(const pb_cell *cell, unsigned kept, pb_string *out) PB_MUST_USE;
+/* What stopped variants, or did not: the group `search` of a recorded configuration. */
+typedef struct cell_search {
+    pb_config_ints rungs;
+    double keep;
+    char *group; /* hash of what was compared */
+} cell_search;
+
+extern const pb_config_field cell_search_fields[];
+pb_status cell_write_search(const pb_train_search *search, const char *group,
+                            pb_string *out) PB_MUST_USE;
+/* The version of the code that determines results. */
+const char *cell_results_version(void);
 /* The data set and the method of the cell, each with its own options; `backend` NULL: only the plan
  * of the method. */
 pb_status cell_open_dataset(const pb_cell *cell, pb_dataset **out) PB_MUST_USE;

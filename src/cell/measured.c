@@ -55,13 +55,9 @@ static double generated_tokens(const pb_record *r)
 
 static double weight_bytes(const pb_record *r)
 {
-    double bytes = sizeof(float);
-    for (int64_t i = 0; i < r->provenance_count; i++) {
-        bool half = strcmp(r->provenance[i].name, "dtype") == 0 &&
-                    strcmp(r->provenance[i].value, "bf16") == 0;
-        bytes = half ? bytes / 2.0 : bytes;
-    }
-    return bytes * (double)r->model_params;
+    const char *dtype = pb_record_find_provenance(r, "dtype");
+    bool half         = dtype != NULL && strcmp(dtype, "bf16") == 0;
+    return (half ? sizeof(float) / 2.0 : sizeof(float)) * (double)r->model_params;
 }
 
 static void add(pb_rates_sample *samples, int *count, pb_work work, double seconds)

@@ -103,6 +103,11 @@ pb_status cell_describe(const pb_cell *cell, unsigned kept, pb_string *out)
                             pb_protocol_names[cell->name.protocol], cell->name.seed);
 }
 
+pb_status pb_cell_config(const pb_cell *cell, pb_string *out)
+{
+    return cell_describe(cell, 0, out);
+}
+
 pb_status pb_cell_text(const pb_cell *cell, pb_string *out)
 {
     return cell_describe(cell, PB_KEPT_RESULT, out);

@@ -78,13 +78,19 @@ pb_status pb_cell_provenance(const pb_cell_env *env, pb_record *record)
     char text[256];
     char host[256] = "";
     pb_processors processors;
+    char directory[4096] = "";
     gethostname(host, sizeof host - 1);
+    if (getcwd(directory, sizeof directory) == NULL) {
+        directory[0] = '\0'; /* too long, or removed */
+    }
     processor_name(text, sizeof text);
     PB_TRY(pb_record_add_provenance(record, "program", "peftbench " PB_BUILD_VERSION));
     PB_TRY(pb_record_add_provenance(record, "commit", PB_BUILD_COMMIT));
+    PB_TRY(pb_record_add_provenance(record, "results_version", cell_results_version()));
     PB_TRY(pb_record_add_provenance(record, "compiler", PB_BUILD_COMPILER));
     PB_TRY(pb_record_add_provenance(record, "flags", PB_BUILD_FLAGS));
     PB_TRY(pb_record_add_provenance(record, "host", host));
+    PB_TRY(pb_record_add_provenance(record, "directory", directory));
     PB_TRY(pb_record_add_provenance(record, "cpu", text));
     PB_TRY(pb_record_add_provenance(record, "backend", pb_backend_name(env->backend)));
     PB_TRY(pb_record_add_provenance(record, "products", pb_backend_describe(env->backend)));

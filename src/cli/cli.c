@@ -9,10 +9,13 @@
 
 /* In the order of the help. A new command adds its declaration to commands.h and a line here. */
 static const pb_command *const registry[] = {
-    &command_run,      &command_plan,     &command_status, &command_merge,      &command_report,
-    &command_pscp,     &command_list,     &command_info,   &command_bench,      &command_data,
-    &command_tokenize, &command_prompt,   &command_score,  &command_logits,     &command_train,
-    &command_evaluate, &command_generate, &command_manual, &command_completion, NULL,
+    &command_run,      &command_plan,       &command_status,
+    &command_merge,    &command_report,     &command_pscp,
+    &command_list,     &command_info,       &command_bench,
+    &command_data,     &command_tokenize,   &command_prompt,
+    &command_score,    &command_logits,     &command_train,
+    &command_evaluate, &command_generate,   &command_replay,
+    &command_manual,   &command_completion, NULL,
 };
 
 const pb_command *const *pb_cli_commands(void)

@@ -22,6 +22,7 @@ extern const pb_command command_merge;
 extern const pb_command command_report;
 extern const pb_command command_pscp;
 extern const pb_command command_prompt;
+extern const pb_command command_replay;
 extern const pb_command command_score;
 extern const pb_command command_status;
 extern const pb_command command_train;

@@ -45,8 +45,10 @@ void pb_cli_prepare(const pb_command *const *commands, int argc, char *const *ar
     if (*commands == NULL || cli_asks_for_help(argc - 2, argv + 2)) {
         return;
     }
-    /* The threads may be set by the option or, for `run`, in the grid file. */
-    bool threads = *commands == &command_run || has("--threads", argc - 2, argv + 2);
+    /* The threads may be set by the option or, for `run`, in the grid file, for `replay` in the
+     * record. */
+    bool threads = *commands == &command_run || *commands == &command_replay ||
+                   has("--threads", argc - 2, argv + 2);
     if ((*commands)->computes || threads) {
         pb_kernels_start(argv, threads);
     }

@@ -81,6 +81,11 @@ pb_status pb_record_set_key(pb_record *record, const char *model, const char *da
     return PB_OK;
 }
 
+const char *pb_record_state(const pb_record *record)
+{
+    return record->status != PB_OK ? "failed" : record->valid ? "done" : "invalid";
+}
+
 static int compare_text(const char *a, const char *b)
 {
     return strcmp(a != NULL ? a : "", b != NULL ? b : "");
@@ -153,6 +158,16 @@ err_pair:
     pb_memory_free(pair.name);
     pb_memory_free(pair.value);
     return status;
+}
+
+const char *pb_record_find_provenance(const pb_record *record, const char *name)
+{
+    for (int64_t i = 0; i < record->provenance_count; i++) {
+        if (strcmp(record->provenance[i].name, name) == 0) {
+            return record->provenance[i].value;
+        }
+    }
+    return NULL;
 }
 
 pb_status pb_record_add_step(pb_record *record, const pb_record_step *step)

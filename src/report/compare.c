@@ -37,15 +37,6 @@ typedef struct comparison {
     document *doc;
 } comparison;
 
-/* Of the larger one; equal bits, or both unknown, do not differ. */
-static double relative(double a, double b)
-{
-    if (a == b || (isnan(a) && isnan(b))) {
-        return 0;
-    }
-    return isfinite(a) && isfinite(b) ? fabs(a - b) / fmax(fabs(a), fabs(b)) : INFINITY;
-}
-
 static void note(comparison *c, int which, const pb_record_key *key, double difference)
 {
     measure *m       = &c->measures[which];
@@ -69,7 +60,7 @@ static pb_status note_number(comparison *c, int which, const pb_record *a, doubl
     }
     PB_TRY(PB_GROW(m->ratios, m->cells + 1));
     m->ratios[m->cells] = x == y ? 1 : y / x;
-    note(c, which, &a->key, relative(x, y));
+    note(c, which, &a->key, pb_statistics_relative(x, y));
     return PB_OK;
 }
 
@@ -85,7 +76,8 @@ static pb_status with_b(void *context, const pb_record *b)
 
     c->difference = a->train_count != b->train_count ? INFINITY : 0;
     for (int64_t i = 0; i < a->train_count && i < b->train_count; i++) {
-        c->difference = fmax(c->difference, relative(a->train[i].loss, b->train[i].loss));
+        c->difference =
+            fmax(c->difference, pb_statistics_relative(a->train[i].loss, b->train[i].loss));
     }
     return PB_OK;
 }
@@ -110,11 +102,6 @@ static pb_status compare_numbers(comparison *c, const pb_record *a, const pb_rec
     PB_TRY(pb_record_visit(a, with_a, &found));
     note(c, TRAINING, &a->key, found.difference);
     return PB_OK;
-}
-
-static const char *state_of(const pb_record *r)
-{
-    return r->status != PB_OK ? "failed" : r->valid ? "done" : "invalid";
 }
 
 static int compare_keys(const void *a, const void *b)
@@ -149,10 +136,10 @@ static pb_status add_pair(comparison *c, const pb_record *a, const pb_record *b)
     PB_TRY(PB_GROW(c->pairs.items, c->pairs.count + 1));
     c->pairs.items[c->pairs.count++] = (record_pair){a, b};
     c->configurations += strcmp(a->key.config_hash, b->key.config_hash) != 0;
-    if (strcmp(state_of(a), state_of(b)) == 0) {
+    if (strcmp(pb_record_state(a), pb_record_state(b)) == 0) {
         return PB_OK;
     }
-    (void)snprintf(what, sizeof what, "%s in A, %s in B", state_of(a), state_of(b));
+    (void)snprintf(what, sizeof what, "%s in A, %s in B", pb_record_state(a), pb_record_state(b));
     return list(c, ++c->states, what, &a->key);
 }
 

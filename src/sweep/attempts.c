@@ -352,7 +352,7 @@ static pb_status give_up(const pb_sweep *s, const char *directory, const pb_reco
                 pb_record_set_text(&record.protocol,
                                    pb_protocol_names[pb_grid_get_sweep(s->grid)->protocol]),
                 done);
-    PB_TRY_GOTO(status, pb_cell_text(cell, &text), done);
+    PB_TRY_GOTO(status, pb_cell_config(cell, &text), done);
     PB_TRY_GOTO(status, pb_record_set_text(&record.config, text.data), done);
     PB_TRY_GOTO(status, pb_cell_provenance(s->env, &record), done);
     PB_TRY_GOTO(status, pb_shard_write(directory, &record), done);

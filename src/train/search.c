@@ -48,6 +48,14 @@ static int64_t place_of(const member *members, int64_t count, int64_t at)
 void search_judge(member *members, int64_t count, const pb_train_search *search, int64_t rung)
 {
     int64_t left = 0;
+    if (search->decided != NULL) {
+        if (search->decided->rung == rung) {
+            members[0].result->rung  = rung;
+            members[0].result->place = search->decided->place;
+            members[0].result->of    = search->decided->of;
+        }
+        return;
+    }
     for (int64_t i = 0; i < count; i++) {
         left += members[i].running;
     }

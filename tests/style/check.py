@@ -38,7 +38,7 @@ HEADERS = {
     "metric": "metric",
     "train": "train",
     "record": "record results variant",
-    "cell": "cell cell_env rates",
+    "cell": "cell cell_env rates recorded",
     "grid": "grid",
     "report": "report pscp table",
     "sweep": "sweep",
