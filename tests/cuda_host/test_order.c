@@ -57,18 +57,6 @@ static void open_model(const char *json, pb_model **model)
     assert_ok(pb_model_open_random(&config, 7, 1, model));
 }
 
-static void create_method(network_fixture *f, const method_case *c)
-{
-    pb_config *options       = NULL;
-    const pb_method_ops *ops = NULL;
-    char text[256];
-    assert_true(snprintf(text, sizeof text, "method = { %s };", c->options) < (int)sizeof text);
-    assert_ok(pb_config_parse(text, "test", &options));
-    assert_ok(pb_method_find(c->method, &ops));
-    assert_ok(pb_method_create(ops, options, "method", f->model, f->backend, 5, &f->method));
-    pb_config_close(options);
-}
-
 static pb_status note_step(void *context, const pb_train_step *step)
 {
     results *r              = context;
@@ -112,11 +100,7 @@ static void run(const run_case *c, results *r)
     *r = (results){0};
     network_rows_fill(&rows);
     open_model(c->model, &f.model);
-    assert_ok(pb_backend_open("cuda", 0, 1, &f.backend));
-    assert_ok(pb_backend_use_dtype(f.backend, c->bf16 ? PB_DTYPE_BF16 : PB_DTYPE_F32));
-    assert_ok(pb_weights_open(f.model, f.backend, pb_backend_border(f.backend), &f.weights));
-    create_method(&f, &c->method);
-    assert_ok(pb_network_create(f.weights, f.method, &f.net));
+    assert_ok(network_open_on(&f, "cuda", c->bf16 ? PB_DTYPE_BF16 : PB_DTYPE_F32, &c->method));
     train(&f, &rows, r);
     generate(&f, &rows, r);
     network_fixture_close(&f);

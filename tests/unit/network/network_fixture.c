@@ -50,7 +50,7 @@ static void roughen(const pb_model *model)
     }
 }
 
-static void create_method(network_fixture *f, const method_case *c)
+static pb_status make_method(network_fixture *f, const method_case *c)
 {
     char text[512];
     pb_config *options       = NULL;
@@ -58,8 +58,15 @@ static void create_method(network_fixture *f, const method_case *c)
     assert_true(snprintf(text, sizeof text, "method = { %s };", c->options) < (int)sizeof text);
     assert_ok(pb_config_parse(text, "test", &options));
     assert_ok(pb_method_find(c->method, &ops));
-    assert_ok(pb_method_create(ops, options, "method", f->model, f->backend, 5, &f->method));
+    pb_status status =
+        pb_method_create(ops, options, "method", f->model, f->backend, 5, &f->method);
     pb_config_close(options);
+    return status;
+}
+
+static void create_method(network_fixture *f, const method_case *c)
+{
+    assert_ok(make_method(f, c));
     float *values = host_values(f->backend, &f->method->values);
     add_noise(values, f->method->parameters, 0.2, 300);
     host_write(f->backend, &f->method->values, values);
@@ -88,6 +95,29 @@ void network_fixture_open_beside(network_fixture *f, const network_fixture *base
         (network_fixture){.backend = base->backend, .model = base->model, .weights = base->weights};
     create_method(f, c);
     assert_ok(pb_network_create(f->weights, f->method, &f->net));
+}
+
+void network_small_model(pb_model **out)
+{
+    static const char json[] =
+        "{\"architectures\": [\"LlamaForCausalLM\"], \"num_hidden_layers\": 1, \"hidden_size\": "
+        "16, "
+        "\"num_attention_heads\": 2, \"num_key_value_heads\": 1, \"head_dim\": 8, "
+        "\"intermediate_size\": 24, \"vocab_size\": 40, \"max_position_embeddings\": 64, "
+        "\"rms_norm_eps\": 1e-5}";
+    pb_model_config config = {0};
+    assert_ok(pb_model_config_parse(json, sizeof json - 1, "test", &config));
+    assert_ok(pb_model_open_random(&config, 7, 1, out));
+}
+
+pb_status network_open_on(network_fixture *f, const char *backend, pb_dtype dtype,
+                          const method_case *c)
+{
+    PB_TRY(pb_backend_open(backend, 0, 1, &f->backend));
+    PB_TRY(pb_backend_use_dtype(f->backend, dtype));
+    PB_TRY(pb_weights_open(f->model, f->backend, pb_backend_border(f->backend), &f->weights));
+    PB_TRY(make_method(f, c));
+    return pb_network_create(f->weights, f->method, &f->net);
 }
 
 void network_fixture_close_beside(network_fixture *f)

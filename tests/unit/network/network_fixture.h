@@ -35,6 +35,13 @@ void network_fixture_close_beside(network_fixture *f); /* before `base` */
 /* Also checks that all accounted bytes were returned. */
 void network_fixture_close(network_fixture *f);
 
+/* Another model, of one layer, so that a run has few calls. */
+void network_small_model(pb_model **out);
+/* What may fail: opens the backend and, for f->model, weights, the method with its initial values,
+ * and the network. */
+pb_status network_open_on(network_fixture *f, const char *backend, pb_dtype dtype,
+                          const method_case *c);
+
 /* Rows 0, 1 and 4 share 19 ids, 2 shares 10 of them, 5 is a prefix of 0, 3 shares nothing; 4 equals
  * 0 with other labels. */
 void network_rows_fill(network_rows *rows);
