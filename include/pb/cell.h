@@ -173,6 +173,9 @@ typedef struct pb_cell_observer {
     /* These may be NULL; a failure is that of the cell, which may be any of a gang. */
     pb_status (*step)(void *context, const pb_cell *cell, const struct pb_train_step *step);
     pb_status (*validation)(void *context, const pb_cell *cell, int64_t step, double loss);
+    /* The rank of a process that has come to help with the only cell (see pb_cell_help), or -1;
+     * asked until it is -1, between steps. */
+    int (*joined)(void *context);
 } pb_cell_observer;
 
 /* Tokenises the rows of the cell unless the cache has them; does nothing without a cache or the
@@ -180,8 +183,26 @@ typedef struct pb_cell_observer {
 pb_status pb_cell_prepare(pb_cell_env *env, const pb_cell *cell,
                           const pb_cell_observer *observer) PB_MUST_USE;
 
+/* How many processes can compute parts of its training at once. It must have been predicted. */
+int64_t pb_cell_parts(const pb_cell *cell);
+
+/* A call for help with a cell that another process runs. */
+typedef struct pb_cell_call {
+    int leader; /* the rank of that process */
+    void *context;
+    pb_status (*ready)(void *context); /* the cell is set up here */
+    bool (*over)(void *context);       /* polled: true when the cell needs no more help */
+    bool (*stop)(void *context);       /* polled: true when this process is to compute no more */
+} pb_cell_call;
+
+/* Sets the cell up and computes parts of its training until the call is over. A part that cannot be
+ * computed here goes back, and the failure is logged. A status other than PB_OK before `ready`
+ * means that the cell cannot be set up here; after it, that the group is broken. */
+pb_status pb_cell_help(pb_cell_env *env, const pb_cell *cell, const pb_cell_call *call) PB_MUST_USE;
+
 /* True where the two may train together (see pb/gang.h): they have the same model and the same
- * number of passes per step, and both have something to train. Both must have been predicted. */
+ * number of passes per step, and both have something to train, and
+ * neither is split. Both must have been predicted. */
 bool pb_cell_may_join(const pb_cell_env *env, const pb_cell *cell,
                       const pb_cell *other) PB_MUST_USE;
 

@@ -21,6 +21,12 @@ typedef struct pb_comm_window pb_comm_window;
 /* The largest message between two ranks. */
 #define PB_COMM_MESSAGE_BYTES 512
 
+/* Bytes of any size, in two parts that are laid end to end. */
+typedef struct pb_comm_letter {
+    const void *head, *body;
+    size_t head_size, body_size;
+} pb_comm_letter;
+
 typedef struct pb_comm_ops {
     const char *name;
     /* required */
@@ -33,6 +39,8 @@ typedef struct pb_comm_ops {
     pb_status (*reduce_sum)(pb_comm *comm, int64_t *values, int count);
     pb_status (*send)(pb_comm *comm, int to, const void *bytes, size_t size);
     pb_status (*receive)(pb_comm *comm, void *bytes, size_t size, int *from);
+    pb_status (*post)(pb_comm *comm, int to, const pb_comm_letter *letter);
+    pb_status (*fetch)(pb_comm *comm, void **bytes, size_t *size, int *from);
     pb_status (*window_create)(pb_comm *comm, size_t bytes, pb_comm_window **out);
     void (*window_destroy)(pb_comm_window *window);
 } pb_comm_ops;
@@ -75,6 +83,12 @@ pb_status pb_comm_agree(pb_comm *comm, pb_status status) PB_MUST_USE;
  * itself. Messages make progress only while both ranks call into the group. */
 pb_status pb_comm_send(pb_comm *comm, int to, const void *bytes, size_t size) PB_MUST_USE;
 pb_status pb_comm_receive(pb_comm *comm, void *bytes, size_t size, int *from) PB_MUST_USE;
+
+/* The same for bytes of any size. Letters and messages do not overtake letters and messages of
+ * their own kind from the same rank. fetch returns the next letter of any rank in memory that the
+ * caller frees, or NULL. */
+pb_status pb_comm_post(pb_comm *comm, int to, const pb_comm_letter *letter) PB_MUST_USE;
+pb_status pb_comm_fetch(pb_comm *comm, void **bytes, size_t *size, int *from) PB_MUST_USE;
 
 /* Zeroed memory shared by all ranks of a node, at least 64-byte aligned. The rank for which
  * `filler` is true (one per node) fills it; the others may read it after a barrier. It is accounted

@@ -152,6 +152,13 @@ typedef struct pb_grid_watch pb_grid_watch;
 bool pb_grid_watch_stop(void *watch); /* true: wind up, after a signal or at the end of the time */
 void pb_grid_watch_progress(void *watch, const pb_cell_progress *progress);
 
+/* For a process that helps with a cell: it is ready; its help is over. Both, and the ranks that
+ * have come to help with the cell here, one after the other and then -1, fit pb_cell_call and
+ * pb_cell_observer. */
+pb_status pb_grid_watch_ready(void *watch) PB_MUST_USE;
+bool pb_grid_watch_over(void *watch);
+int pb_grid_watch_joined(void *watch);
+
 typedef struct pb_grid_outcome {
     bool kept;         /* there is a result, whatever the runner's status */
     bool failed;       /* it is that of a failed cell */
@@ -188,6 +195,11 @@ typedef struct pb_grid_job {
     /* May be NULL: called at the start and then at most every 15 s with what this process is doing;
      * NULL when it has no more cells. */
     void (*tell)(void *context, const pb_grid_state *state);
+    /* May be NULL, both. On rank 0: how many processes can work on a cell at once. Helps with a
+     * cell that the process `leader` runs until pb_grid_watch_over; a status other than PB_ERR_COMM
+     * and PB_ERR_DEVICE is logged, and the process helps no more. */
+    int64_t (*parts)(void *context, const pb_grid_cell *cell);
+    pb_status (*help)(void *context, const pb_grid_cell *cell, int leader, pb_grid_watch *watch);
     void *context;
 } pb_grid_job;
 

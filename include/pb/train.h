@@ -14,6 +14,7 @@ typedef struct pb_train_options {
     double learning_rate; /* peak */
     int64_t batch;        /* rows per forward pass */
     int64_t accumulate;   /* forward passes per step */
+    int64_t split;        /* parts of a pass; above 1, other processes may compute some of them */
     double epochs;
     int64_t max_steps; /* 0: epochs decide */
     double beta1, beta2, eps, weight_decay;
@@ -90,6 +91,38 @@ typedef struct pb_train_result {
     int64_t rung, place, of; /* a search ended it: see pb_train_place */
 } pb_train_result;
 
+/* A training whose passes are split computes the gradient of every part from zero, and adds those
+ * of a step up in order: who computes them does not matter. A part has consecutive rows of a
+ * pass. */
+typedef struct pb_train_part {
+    uint64_t pass;       /* numbers it in the training, for dropout */
+    double grad_scale;   /* 1 / label tokens of the step */
+    const int64_t *rows; /* [count] numbers of training rows */
+    int64_t count;
+} pb_train_part;
+
+/* What came of a part. */
+typedef struct pb_train_share {
+    float *grads;   /* [parameters], host memory */
+    double loss;    /* sum of -log p over its label tokens */
+    double flops;   /* of its products */
+    int64_t tokens; /* real tokens of its rows */
+} pb_train_share;
+
+/* Other processes that compute parts of a step. */
+typedef struct pb_train_helpers {
+    void *context;
+    /* How many there are now; those of an earlier step may be gone. */
+    int64_t (*count)(void *context);
+    /* Gives part `index` of a step to helper number `helper`; `values` [parameters], host memory,
+     * are those of the method. */
+    pb_status (*give)(void *context, int64_t helper, int64_t index, const pb_train_part *part,
+                      const float *values);
+    /* Waits for any part that was given; *done is false when its helper could not compute it.
+     * `shares`: of all parts of the step. */
+    pb_status (*take)(void *context, pb_train_share *shares, int64_t *index, bool *done);
+} pb_train_helpers;
+
 /* How many steps a run has. */
 int64_t pb_train_steps(const pb_train_options *options, int64_t train_count);
 
@@ -115,17 +148,24 @@ typedef struct pb_train_member {
     pb_train_result *result;
     pb_archive *resume; /* stands at what pb_train_archive wrote: the training goes on from there;
                            NULL: it begins */
+    const pb_train_helpers *helpers; /* NULL: none; called only where the training is split */
 } pb_train_member;
 
 /* pb_train_run, which may go on from a state that was saved. */
 pb_status pb_train_alone(const pb_train_member *member) PB_MUST_USE;
+
+/* Computes a part of another process's training, whose values [parameters] the method takes over:
+ * the network, the method and the rows are the same there. */
+pb_status pb_train_help(pb_network *net, pb_method *method, const pb_train_data *data,
+                        const pb_train_part *part, const float *values,
+                        pb_train_share *share) PB_MUST_USE;
 
 /* Trains networks of one model together (see pb/gang.h): step n of all in the same passes. Each has
  * the curves and values of pb_train_run, bit for bit, and ends by itself: after its own last step,
  * or with a failure of its own, which leaves the others as they are; `ended` of its observer says
  * which. `accumulate` is the same for all. Any other status than PB_OK ends all that still run:
  * PB_STOPPED when one of them asks to stop, or the failure of what all share, such as memory for
- * their passes. */
+ * their passes. None of them is split. */
 pb_status pb_train_gang(const pb_train_member *members, int64_t count) PB_MUST_USE;
 
 /* Writes the values, the optimiser, the position and the result so far. A training that goes on

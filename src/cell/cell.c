@@ -207,12 +207,14 @@ void running_tear_down(running *r)
     pb_method_destroy(r->method);
     pb_memory_free(r->rows);
     pb_memory_free(r->order);
+    pb_memory_free(r->helper_ranks);
     cell_data_close(&r->data);
-    r->net    = NULL;
-    r->method = NULL;
-    r->rows   = NULL;
-    r->order  = NULL;
-    r->data   = (cell_data){0};
+    r->net          = NULL;
+    r->method       = NULL;
+    r->rows         = NULL;
+    r->order        = NULL;
+    r->helper_ranks = NULL;
+    r->data         = (cell_data){0};
 }
 
 pb_status running_conclude(running *r)

@@ -29,6 +29,13 @@ static double modelled_bytes(const pb_model *model, const pb_method *method, con
     return floats * sizeof(float);
 }
 
+/* Of a training that is split, the host keeps the gradients of all parts of a step. */
+static double split_bytes(const pb_method *method, const pb_train_options *o)
+{
+    double parts = o->split > 1 ? (double)(o->split * o->accumulate) : 0.0;
+    return parts * (double)method->parameters * sizeof(float);
+}
+
 /* Weights stay on the device from one cell to the next; the host only passes them on. */
 static void put_memory(const pb_cell_env *env, const pb_method *m, const cell_options *o,
                        const pb_cell_rows *rows, int64_t held, pb_cell_prediction *out)
@@ -40,11 +47,12 @@ static void put_memory(const pb_cell_env *env, const pb_method *m, const cell_op
         return; /* no model is run */
     }
     double tokens   = batch * (rows->train.prompt + rows->train.answer);
-    out->memory_gb  = modelled_bytes(model, m, o, tokens, &rows->test) / 1e9;
+    double split    = split_bytes(m, &o->train) / 1e9;
+    out->memory_gb  = modelled_bytes(model, m, o, tokens, &rows->test) / 1e9 + split;
     out->weights_gb = sizeof(float) * (double)pb_model_parameters(model) / 1e9;
     if (env->on_device) {
-        out->memory_gb  = cell_device_host_bytes(model) / 1e9;
-        out->weights_gb = out->memory_gb;
+        out->weights_gb = cell_device_host_bytes(model) / 1e9;
+        out->memory_gb  = out->weights_gb + split;
         double cache    = cache_size(pb_model_get_config(model), o, &rows->test) *
                        (double)pb_dtype_size(env->setup.dtype);
         out->device_gb =

@@ -39,8 +39,8 @@ bool pb_cell_may_join(const pb_cell_env *env, const pb_cell *cell, const pb_cell
     }
     return cell->plan->prediction.trainable_params > 0 &&
            other->plan->prediction.trainable_params > 0 &&
-           a->train.accumulate == b->train.accumulate &&
-           pb_gang_possible(pb_model_get_config(model->model));
+           a->train.accumulate == b->train.accumulate && a->train.split == 1 &&
+           b->train.split == 1 && pb_gang_possible(pb_model_get_config(model->model));
 }
 
 static bool goes_on(const running *r)
@@ -147,7 +147,9 @@ static pb_status list_members(gang *g, int64_t *count)
                                                  .data     = &g->data[*count],
                                                  .observer = &g->observers[*count],
                                                  .result   = &r->trained,
-                                                 .resume   = r->resume};
+                                                 .resume   = r->resume,
+                                                 .helpers  = &r->helpers};
+        PB_TRY(running_helpers(r));
         (*count)++;
     }
     return PB_OK;

@@ -6,6 +6,7 @@
 
 #include "pb/encoded.h"
 #include "pb/network.h"
+#include "pb/train.h"
 
 /* A data set as tokens of a model. */
 typedef struct cell_data {
@@ -89,6 +90,9 @@ typedef struct running {
     double energy_seen, energy_read;
     int64_t energy_processes;
     char energy_lost[ENERGY_COMPONENTS][128];
+    pb_train_helpers helpers;
+    int *helper_ranks; /* [helper_count] */
+    int64_t helper_count;
 } running;
 
 /* Bytes that outlive the cell belong to no cell. */
@@ -147,6 +151,8 @@ pb_status running_test_progress(running *r, int64_t done) PB_MUST_USE;
 
 /* Adds the joules since the last call for any member of the gang, 0 where they are not known. */
 void running_energy(running *r, energies *into);
+/* help.c: fills r->helpers. */
+pb_status running_helpers(running *r) PB_MUST_USE;
 void running_energy_begin(running *r);
 /* To be called again and again while a cell works: counters that start again at 0 are read. */
 void running_energy_keep(running *r);

@@ -144,12 +144,18 @@ static pb_status check_message(size_t size)
     return PB_OK;
 }
 
-pb_status pb_comm_send(pb_comm *comm, int to, const void *bytes, size_t size)
+static pb_status check_rank(const pb_comm *comm, int to)
 {
-    PB_TRY(check_message(size));
     if (to < 0 || to >= comm->size) {
         return PB_FAIL(PB_ERR_ARGUMENT, "a message to rank %d of a group of %d", to, comm->size);
     }
+    return PB_OK;
+}
+
+pb_status pb_comm_send(pb_comm *comm, int to, const void *bytes, size_t size)
+{
+    PB_TRY(check_message(size));
+    PB_TRY(check_rank(comm, to));
     return PB_FRAME(comm->ops->send(comm, to, bytes, size));
 }
 
@@ -158,6 +164,20 @@ pb_status pb_comm_receive(pb_comm *comm, void *bytes, size_t size, int *from)
     *from = -1;
     PB_TRY(check_message(size));
     return PB_FRAME(comm->ops->receive(comm, bytes, size, from));
+}
+
+pb_status pb_comm_post(pb_comm *comm, int to, const pb_comm_letter *letter)
+{
+    PB_TRY(check_rank(comm, to));
+    return PB_FRAME(comm->ops->post(comm, to, letter));
+}
+
+pb_status pb_comm_fetch(pb_comm *comm, void **bytes, size_t *size, int *from)
+{
+    *bytes = NULL;
+    *size  = 0;
+    *from  = -1;
+    return PB_FRAME(comm->ops->fetch(comm, bytes, size, from));
 }
 
 pb_status pb_comm_window_create(pb_comm *comm, size_t bytes, pb_comm_window **out)

@@ -11,12 +11,17 @@
 
 #include <mpi.h>
 
+#include <inttypes.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK_BYTES = 1 << 30, MESSAGE_TAG = 1 };
+enum { CHUNK_BYTES = 1 << 30, MESSAGE_TAG = 1, LETTER_TAG = 2 };
+
+/* Letters are counted in these, as MPI 3 counts in int. */
+enum { LETTER_UNIT = 64 };
 
 /* A message in flight, whose bytes the library may read until the request completes, or a spare
  * slot. Enough slots for questions and answers exist from the start: memory allocated per message
@@ -27,12 +32,21 @@ typedef struct mpi_message {
     unsigned char bytes[PB_COMM_MESSAGE_BYTES];
 } mpi_message;
 
+/* A letter in flight: its size, then its bytes, then nothing up to a whole unit. */
+typedef struct mpi_letter {
+    struct mpi_letter *next;
+    MPI_Request request;
+    unsigned char *bytes;
+} mpi_letter;
+
 typedef struct mpi_comm {
     pb_comm head;
     MPI_Comm world; /* our own copy: messages of other libraries cannot be mistaken for ours */
     MPI_Comm node;
     mpi_message *sent; /* not known to be complete */
     mpi_message *spare;
+    mpi_letter *posted;
+    MPI_Datatype unit; /* of letters */
     char library[MPI_MAX_LIBRARY_VERSION_STRING];
 } mpi_comm;
 
@@ -101,6 +115,8 @@ static pb_status connect(mpi_comm *own)
     TRY_MPI(MPI_Comm_size(own->node, &own->head.node_size));
     own->head.node_first = own->head.rank;
     TRY_MPI(MPI_Bcast(&own->head.node_first, 1, MPI_INT, 0, own->node));
+    TRY_MPI(MPI_Type_contiguous(LETTER_UNIT, MPI_BYTE, &own->unit));
+    TRY_MPI(MPI_Type_commit(&own->unit));
     TRY_MPI(MPI_Get_library_version(own->library, &length));
     own->library[strcspn(own->library, "\r\n")] = '\0';
     return PB_OK;
@@ -127,6 +143,30 @@ static pb_status collect_sent(mpi_comm *own)
             own->spare    = message;
         } else {
             link = &message->next;
+        }
+    }
+    return PB_OK;
+}
+
+static void free_letter(mpi_letter *letter)
+{
+    pb_memory_free(letter->bytes);
+    pb_memory_free(letter);
+}
+
+static pb_status collect_posted(mpi_comm *own)
+{
+    mpi_letter **link = &own->posted;
+
+    while (*link != NULL) {
+        mpi_letter *letter = *link;
+        int done           = 0;
+        TRY_MPI(MPI_Test(&letter->request, &done, MPI_STATUS_IGNORE));
+        if (done) {
+            *link = letter->next;
+            free_letter(letter);
+        } else {
+            link = &letter->next;
         }
     }
     return PB_OK;
@@ -176,9 +216,17 @@ static void disconnect(mpi_comm *own)
     if (own->world != MPI_COMM_NULL) {
         warn_failure(STATUS_OF(MPI_Comm_free(&own->world)));
     }
+    if (own->unit != MPI_DATATYPE_NULL) {
+        warn_failure(STATUS_OF(MPI_Type_free(&own->unit)));
+    }
     warn_failure(STATUS_OF(MPI_Finalize()));
     free_messages(&own->sent); /* only now is it certain that nobody reads them */
     free_messages(&own->spare);
+    while (own->posted != NULL) {
+        mpi_letter *letter = own->posted;
+        own->posted        = letter->next;
+        free_letter(letter);
+    }
     pb_memory_free(own);
 }
 
@@ -200,6 +248,7 @@ static pb_status mpi_open(int *argc, char ***argv, pb_comm **out)
     own->head.library = own->library;
     own->world        = MPI_COMM_NULL;
     own->node         = MPI_COMM_NULL;
+    own->unit         = MPI_DATATYPE_NULL;
     PB_TRY_GOTO(status, start_library(argc, argv), err_memory);
     PB_TRY_GOTO(status, connect(own), err_library);
     for (int i = 0; i < 2 * own->head.size + 8; i++) {
@@ -311,6 +360,92 @@ static pb_status mpi_receive(pb_comm *comm, void *bytes, size_t size, int *from)
     return PB_OK;
 }
 
+static pb_status seal_letter(mpi_letter *letter, const pb_comm_letter *of, int *units)
+{
+    uint64_t size = of->head_size + of->body_size;
+    size_t count  = (size + sizeof size + LETTER_UNIT - 1) / LETTER_UNIT;
+
+    if (count > INT_MAX) {
+        return PB_FAIL(PB_ERR_ARGUMENT, "a letter of %" PRIu64 " bytes is too long", size);
+    }
+    PB_TRY(PB_ALLOC(letter->bytes, count * LETTER_UNIT));
+    unsigned char *at = letter->bytes;
+    memcpy(at, &size, sizeof size);
+    memcpy(at + sizeof size, of->head, of->head_size);
+    if (of->body_size > 0) {
+        memcpy(at + sizeof size + of->head_size, of->body, of->body_size);
+    }
+    *units = (int)count;
+    return PB_OK;
+}
+
+static pb_status mpi_post(pb_comm *comm, int to, const pb_comm_letter *of)
+{
+    mpi_comm *own      = (mpi_comm *)comm;
+    mpi_letter *letter = NULL;
+    int units          = 0;
+    pb_status status;
+
+    PB_TRY(collect_posted(own));
+    PB_TRY(PB_ALLOC(letter, 1));
+    PB_TRY_GOTO(status, seal_letter(letter, of, &units), err_letter);
+    PB_TRY_GOTO(status,
+                STATUS_OF(MPI_Isend(letter->bytes, units, own->unit, to, LETTER_TAG, own->world,
+                                    &letter->request)),
+                err_letter);
+    letter->next = own->posted;
+    own->posted  = letter;
+    return PB_OK;
+
+err_letter:
+    free_letter(letter);
+    return status;
+}
+
+/* The bytes of a letter without its size in front. */
+static pb_status open_letter(const unsigned char *sealed, size_t room, void **bytes, size_t *size)
+{
+    uint64_t length     = 0;
+    unsigned char *open = NULL;
+
+    memcpy(&length, sealed, sizeof length);
+    if (length > room - sizeof length) {
+        return PB_FAIL(PB_ERR_COMM, "a letter of %zu bytes names a length of %" PRIu64, room,
+                       length);
+    }
+    PB_TRY(PB_ALLOC(open, length + 1));
+    memcpy(open, sealed + sizeof length, length);
+    *bytes = open;
+    *size  = length;
+    return PB_OK;
+}
+
+static pb_status mpi_fetch(pb_comm *comm, void **bytes, size_t *size, int *from)
+{
+    mpi_comm *own         = (mpi_comm *)comm;
+    MPI_Message message   = MPI_MESSAGE_NULL;
+    MPI_Status status     = {0};
+    unsigned char *sealed = NULL;
+    int arrived           = 0;
+    int units             = 0;
+    pb_status result;
+
+    PB_TRY(collect_posted(own));
+    TRY_MPI(MPI_Improbe(MPI_ANY_SOURCE, LETTER_TAG, own->world, &arrived, &message, &status));
+    if (!arrived) {
+        return PB_OK;
+    }
+    TRY_MPI(MPI_Get_count(&status, own->unit, &units));
+    PB_TRY(PB_ALLOC(sealed, (int64_t)units * LETTER_UNIT));
+    PB_TRY_GOTO(result, STATUS_OF(MPI_Mrecv(sealed, units, own->unit, &message, MPI_STATUS_IGNORE)),
+                done);
+    PB_TRY_GOTO(result, open_letter(sealed, (size_t)units * LETTER_UNIT, bytes, size), done);
+    *from = status.MPI_SOURCE;
+done:
+    pb_memory_free(sealed);
+    return result;
+}
+
 /* Ranks agree after each local step, so that none waits for one that gave up. */
 static pb_status share(mpi_comm *own, mpi_window *window, size_t bytes)
 {
@@ -376,6 +511,8 @@ const pb_comm_ops comm_mpi = {
     .reduce_sum     = mpi_reduce_sum,
     .send           = mpi_send,
     .receive        = mpi_receive,
+    .post           = mpi_post,
+    .fetch          = mpi_fetch,
     .window_create  = mpi_window_create,
     .window_destroy = mpi_window_destroy,
 };

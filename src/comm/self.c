@@ -12,12 +12,12 @@
 typedef struct self_message {
     struct self_message *next;
     size_t size;
-    unsigned char bytes[PB_COMM_MESSAGE_BYTES];
+    void *bytes;
 } self_message;
 
 typedef struct self_comm {
     pb_comm head;
-    self_message *first; /* sent and not received yet */
+    self_message *messages, *letters; /* sent and not received yet */
 } self_comm;
 
 static pb_status self_open(int *argc, char ***argv, pb_comm **out)
@@ -32,15 +32,30 @@ static pb_status self_open(int *argc, char ***argv, pb_comm **out)
     return PB_OK;
 }
 
+/* Removes the first one, and returns its bytes. */
+static void *remove_first(self_message **list)
+{
+    self_message *message = *list;
+    void *bytes           = message->bytes;
+
+    *list = message->next;
+    pb_memory_free(message);
+    return bytes;
+}
+
+static void remove_all(self_message **list)
+{
+    while (*list != NULL) {
+        pb_memory_free(remove_first(list));
+    }
+}
+
 static void self_close(pb_comm *comm)
 {
     self_comm *own = (self_comm *)comm;
 
-    while (own->first != NULL) {
-        self_message *message = own->first;
-        own->first            = message->next;
-        pb_memory_free(message);
-    }
+    remove_all(&own->messages);
+    remove_all(&own->letters);
     pb_memory_free(own);
 }
 
@@ -74,27 +89,42 @@ static pb_status self_reduce(pb_comm *comm, int64_t *values, int count)
     return PB_OK;
 }
 
+static pb_status add_last(self_message **list, const pb_comm_letter *letter)
+{
+    self_message *message = NULL;
+    unsigned char *bytes  = NULL;
+    pb_status status;
+
+    PB_TRY(PB_ALLOC(message, 1));
+    message->size = letter->head_size + letter->body_size;
+    PB_TRY_GOTO(status, PB_ALLOC(bytes, message->size), err_message);
+    memcpy(bytes, letter->head, letter->head_size);
+    if (letter->body_size > 0) {
+        memcpy(bytes + letter->head_size, letter->body, letter->body_size);
+    }
+    message->bytes = bytes;
+    while (*list != NULL) {
+        list = &(*list)->next;
+    }
+    *list = message;
+    return PB_OK;
+
+err_message:
+    pb_memory_free(message);
+    return status;
+}
+
 static pb_status self_send(pb_comm *comm, int to, const void *bytes, size_t size)
 {
-    self_comm *own        = (self_comm *)comm;
-    self_message *message = NULL;
-    self_message **end    = &own->first;
-
     (void)to;
-    PB_TRY(PB_ALLOC(message, 1));
-    message->size = size;
-    memcpy(message->bytes, bytes, size);
-    while (*end != NULL) {
-        end = &(*end)->next;
-    }
-    *end = message;
-    return PB_OK;
+    return add_last(&((self_comm *)comm)->messages,
+                    &(pb_comm_letter){.head = bytes, .head_size = size});
 }
 
 static pb_status self_receive(pb_comm *comm, void *bytes, size_t size, int *from)
 {
     self_comm *own        = (self_comm *)comm;
-    self_message *message = own->first;
+    self_message *message = own->messages;
 
     if (message == NULL) {
         return PB_OK;
@@ -104,9 +134,27 @@ static pb_status self_receive(pb_comm *comm, void *bytes, size_t size, int *from
                        message->size, size);
     }
     memcpy(bytes, message->bytes, size);
-    own->first = message->next;
-    pb_memory_free(message);
+    pb_memory_free(remove_first(&own->messages));
     *from = 0;
+    return PB_OK;
+}
+
+static pb_status self_post(pb_comm *comm, int to, const pb_comm_letter *letter)
+{
+    (void)to;
+    return add_last(&((self_comm *)comm)->letters, letter);
+}
+
+static pb_status self_fetch(pb_comm *comm, void **bytes, size_t *size, int *from)
+{
+    self_comm *own = (self_comm *)comm;
+
+    if (own->letters == NULL) {
+        return PB_OK;
+    }
+    *size  = own->letters->size;
+    *bytes = remove_first(&own->letters);
+    *from  = 0;
     return PB_OK;
 }
 
@@ -142,6 +190,8 @@ const pb_comm_ops comm_self = {
     .reduce_sum     = self_reduce,
     .send           = self_send,
     .receive        = self_receive,
+    .post           = self_post,
+    .fetch          = self_fetch,
     .window_create  = self_window_create,
     .window_destroy = self_window_destroy,
 };

@@ -7,8 +7,12 @@
  * answer arrives in time, but as late as possible, because a gang reserved for a busy rank cannot
  * go to an idle one: when the rest of the gang takes about as long as rank 0 takes to answer.
  *
- * Every other rank ends with LEAVE, which gives back a gang it was dealt but has not begun; after
- * that no message is in flight between two ranks. Rank 0 leaves last. */
+ * When no gang is left, a rank may be dealt one that another rank runs, to help with it: it says
+ * when it is READY, its leader hears of it by JOIN, and OVER ends its help. Rank 0 sends OVER when
+ * the leader says so, has finished, or leaves.
+ *
+ * Every other rank ends with LEAVE, which gives back a gang it was dealt but has not begun, and
+ * waits for BYE; after that no message is in flight between two ranks. Rank 0 leaves last. */
 #include "internal.h"
 
 #include "pb/clock.h"
@@ -27,14 +31,19 @@ enum { NONE = -1 };
 #define SECONDS_BETWEEN_POLLS 1e-3
 
 typedef enum message_kind {
-    MESSAGE_ASK,
+    MESSAGE_ASK,      /* failed: not for help */
     MESSAGE_FINISHED, /* place of the cell, failed, seconds, text */
     MESSAGE_LEAVE,    /* gang that was not begun, or NONE; failed: a signal came */
-    MESSAGE_DEAL,     /* gang, or NONE: no more; seconds: how long an answer takes */
+    MESSAGE_DEAL,     /* gang, or NONE: no more; its leader; seconds: how long an answer takes */
+    MESSAGE_READY,    /* gang that is helped */
+    MESSAGE_JOIN,     /* gang, and in `leader` the rank that helps */
+    MESSAGE_ALONE,    /* gang that needs no more help */
+    MESSAGE_OVER,     /* gang that was helped */
+    MESSAGE_BYE,
 } message_kind;
 
 typedef struct message {
-    int64_t kind, cell, failed;
+    int64_t kind, cell, failed, leader;
     double seconds;
     char text[GRID_MESSAGE];
 } message;
@@ -53,16 +62,20 @@ pb_status grid_dealer_open(grid_dealer *d, pb_comm *comm, const pb_grid_cells *c
     int64_t ranks = pb_comm_size(comm);
     int64_t rank  = pb_comm_rank(comm);
 
-    *d = (grid_dealer){.comm    = comm,
-                       .cells   = cells,
-                       .gangs   = gangs,
-                       .skipped = cells->count - gangs->cells,
-                       .dealt   = gangs->first[ranks < count ? ranks : count],
-                       .held    = rank < count ? rank : NONE,
-                       .polled  = pb_clock_seconds()};
+    *d = (grid_dealer){.comm     = comm,
+                       .cells    = cells,
+                       .gangs    = gangs,
+                       .skipped  = cells->count - gangs->cells,
+                       .dealt    = gangs->first[ranks < count ? ranks : count],
+                       .held     = {.gang = rank < count ? rank : NONE, .leader = NONE},
+                       .current  = {.gang = NONE, .leader = NONE},
+                       .released = NONE,
+                       .polled   = pb_clock_seconds()};
+    PB_TRY(PB_ALLOC(d->joined, ranks));
     if (rank != 0) {
         return PB_OK;
     }
+    PB_TRY(grid_help_open(&d->help, count, (int)ranks));
     PB_TRY(grid_estimate_open(&d->estimate, cells, gangs));
     PB_TRY(PB_ALLOC(d->free, count));
     for (int64_t i = ranks; i < count; i++) {
@@ -75,6 +88,9 @@ pb_status grid_dealer_open(grid_dealer *d, pb_comm *comm, const pb_grid_cells *c
 void grid_dealer_close(grid_dealer *d)
 {
     grid_estimate_close(&d->estimate);
+    grid_help_close(&d->help);
+    pb_memory_free(d->joined);
+    d->joined = NULL;
     pb_memory_free(d->free);
     d->free = NULL;
 }
@@ -100,21 +116,27 @@ static void log_finished(const grid_dealer *d, const message *m, int rank)
     }
 }
 
-/* The next gang to deal, on rank 0; NONE after a signal to stop. */
-static int64_t deal(grid_dealer *d)
+/* The next gang to deal, on rank 0, or to help with; NONE after a signal to stop. */
+static grid_deal deal(grid_dealer *d, int rank, bool helpless)
 {
     int64_t gang = d->ends ? NONE : grid_estimate_longest(&d->estimate, d->free);
+    grid_help_stop(&d->help, rank);
     if (gang != NONE) {
         d->free[gang] = false;
         d->dealt += grid_gang_size(d->gangs, gang);
+        d->help.runs[gang].leader = rank;
+    } else if (!d->ends && !helpless) {
+        gang = grid_help_choose(&d->help, rank);
+        return (grid_deal){.gang = gang, .leader = gang != NONE ? d->help.runs[gang].leader : NONE};
     }
-    return gang;
+    return (grid_deal){.gang = gang, .leader = NONE};
 }
 
 static void take_back(grid_dealer *d, int64_t gang)
 {
     if (gang != NONE) {
-        d->free[gang] = true;
+        d->free[gang]             = true;
+        d->help.runs[gang].leader = NONE;
         grid_estimate_free(&d->estimate, gang);
         d->dealt -= grid_gang_size(d->gangs, gang);
     }
@@ -127,38 +149,134 @@ static double answer_seconds(const grid_dealer *d)
     return d->gaps > 0.0 ? d->gap_squares / d->gaps : 0.0;
 }
 
-static pb_status answer(grid_dealer *d, int rank)
+static pb_status answer(grid_dealer *d, int rank, bool helpless)
 {
-    message m = {.kind = MESSAGE_DEAL, .cell = deal(d), .seconds = answer_seconds(d)};
+    grid_deal next = deal(d, rank, helpless);
+    message m      = {.kind    = MESSAGE_DEAL,
+                      .cell    = next.gang,
+                      .leader  = next.leader,
+                      .seconds = answer_seconds(d)};
     return pb_comm_send(d->comm, rank, &m, sizeof m);
 }
 
-static void note_finished(grid_dealer *d, const message *m, int rank)
+static pb_status handle(grid_dealer *d, const message *m, int rank);
+
+/* Rank 0 may lead or help too. */
+static pb_status notify(grid_dealer *d, int to, message_kind kind, int64_t gang, int helper)
+{
+    const message m = {.kind = kind, .cell = gang, .leader = helper};
+    if (to == pb_comm_rank(d->comm)) {
+        return handle(d, &m, to);
+    }
+    return pb_comm_send(d->comm, to, &m, sizeof m);
+}
+
+/* Releases those that help with a gang. */
+static pb_status end_help(grid_dealer *d, int64_t gang)
+{
+    for (int rank = 0; rank < d->help.ranks; rank++) {
+        if (d->help.helped[rank] == gang) {
+            grid_help_stop(&d->help, rank);
+            PB_TRY(notify(d, rank, MESSAGE_OVER, gang, NONE));
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status end_lead(grid_dealer *d, int64_t gang)
+{
+    d->help.runs[gang].leader = NONE;
+    return end_help(d, gang);
+}
+
+/* What the rank has not finished, it does not go on with. */
+static pb_status end_leads(grid_dealer *d, int rank)
+{
+    for (int64_t gang = 0; gang < d->gangs->count; gang++) {
+        if (d->help.runs[gang].leader == rank) {
+            PB_TRY(end_lead(d, gang));
+        }
+    }
+    return PB_OK;
+}
+
+/* The gang of the cell at a place. */
+static int64_t gang_at(const grid_gangs *gangs, int64_t place)
+{
+    int64_t low = 0, high = gangs->count - 1;
+    while (low < high) {
+        int64_t middle = (low + high + 1) / 2;
+        if (gangs->first[middle] <= place) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    return low;
+}
+
+static pb_status note_finished(grid_dealer *d, const message *m, int rank)
 {
     d->finished++;
     d->failed += m->failed;
     grid_estimate_finished(&d->estimate, m->cell, m->seconds, m->failed != 0);
     log_finished(d, m, rank);
+    return end_lead(d, gang_at(d->gangs, m->cell));
+}
+
+static pb_status note_left(grid_dealer *d, const message *m, int rank)
+{
+    d->others--;
+    d->ends = d->ends || m->failed;
+    take_back(d, m->cell);
+    grid_help_stop(&d->help, rank);
+    PB_TRY(end_leads(d, rank));
+    return notify(d, rank, MESSAGE_BYE, NONE, NONE);
+}
+
+/* Those that came too late, to a gang that has ended, are released by rank 0. */
+static void note_joined(grid_dealer *d, int64_t gang, int rank)
+{
+    int kept = 0;
+    for (int i = 0; i < d->joined_count; i++) {
+        if (d->joined[i].gang == d->current.gang || d->joined[i].gang == d->held.gang) {
+            d->joined[kept++] = d->joined[i];
+        }
+    }
+    d->joined_count              = kept;
+    d->joined[d->joined_count++] = (grid_deal){.gang = gang, .leader = rank};
 }
 
 static pb_status handle(grid_dealer *d, const message *m, int rank)
 {
     switch ((message_kind)m->kind) {
     case MESSAGE_ASK:
-        return answer(d, rank);
+        return answer(d, rank, m->failed != 0);
     case MESSAGE_FINISHED:
-        note_finished(d, m, rank);
-        return PB_OK;
+        return note_finished(d, m, rank);
     case MESSAGE_LEAVE:
-        d->others--;
-        d->ends = d->ends || m->failed;
-        take_back(d, m->cell);
-        return PB_OK;
+        return note_left(d, m, rank);
     case MESSAGE_DEAL:
         d->asked        = false;
-        d->held         = m->cell;
+        d->held         = (grid_deal){.gang = m->cell, .leader = (int)m->leader};
         d->over         = m->cell == NONE;
         d->answer_takes = m->seconds;
+        return PB_OK;
+    case MESSAGE_READY: /* OVER may be on its way */
+        return d->help.helped[rank] != m->cell
+                   ? PB_OK
+                   : notify(d, d->help.runs[m->cell].leader, MESSAGE_JOIN, m->cell, rank);
+    case MESSAGE_JOIN:
+        note_joined(d, m->cell, (int)m->leader);
+        return PB_OK;
+    case MESSAGE_ALONE:
+        d->help.runs[m->cell].parts = 1;
+        return end_help(d, m->cell);
+    case MESSAGE_OVER:
+        d->released = m->cell;
+        return PB_OK;
+    case MESSAGE_BYE:
+        d->left = true;
         return PB_OK;
     }
     return PB_FAIL(PB_ERR_COMM, "rank %d sent a message of kind %" PRId64, rank, m->kind);
@@ -210,9 +328,9 @@ static pb_status check(const grid_dealer *d)
 
 static pb_status ask(grid_dealer *d)
 {
-    const message m = {.kind = MESSAGE_ASK, .cell = NONE};
+    const message m = {.kind = MESSAGE_ASK, .cell = NONE, .failed = d->helpless};
 
-    if (deals(d) || d->asked || d->over || d->held != NONE) {
+    if (deals(d) || d->asked || d->over || d->held.gang != NONE) {
         return PB_OK;
     }
     d->asked = true;
@@ -240,33 +358,61 @@ static pb_status await_answer(grid_dealer *d)
     return PB_OK;
 }
 
-pb_status grid_dealer_take(grid_dealer *d, int64_t *gang)
+pb_status grid_dealer_take(grid_dealer *d, grid_deal *next)
 {
     pb_pause pause = {0};
 
+    d->current = (grid_deal){.gang = NONE, .leader = NONE};
     PB_TRY(check(d));
     if (!deals(d)) {
         PB_TRY(ask(d));
         PB_TRY(await_answer(d));
-    } else if (d->held == NONE) {
+    } else if (d->held.gang == NONE) {
         PB_TRY(receive(d));
         /* A leaving rank may still give a cell back. */
-        while ((d->held = deal(d)) == NONE && d->others > 0) {
+        while ((d->held = deal(d, 0, d->helpless)).gang == NONE && d->others > 0) {
             d->ends = d->ends || pb_stop_signal() != NULL;
             d->idle(d->idle_context);
             pb_clock_pause(&pause);
             PB_TRY(receive(d));
         }
     }
-    d->polled = pb_clock_seconds(); /* a wait is not a gap between two polls */
-    *gang     = d->held;
-    d->held   = NONE;
+    d->polled  = pb_clock_seconds(); /* a wait is not a gap between two polls */
+    *next      = d->held;
+    d->current = d->held;
+    d->held    = (grid_deal){.gang = NONE, .leader = NONE};
     return PB_OK;
 }
 
-void grid_dealer_put_back(grid_dealer *d, int64_t gang)
+void grid_dealer_put_back(grid_dealer *d)
 {
-    d->held = gang;
+    d->held    = d->current;
+    d->current = (grid_deal){.gang = NONE, .leader = NONE};
+}
+
+pb_status grid_dealer_ready(grid_dealer *d)
+{
+    PB_TRY(check(d));
+    return notify(d, 0, MESSAGE_READY, d->current.gang, NONE);
+}
+
+int grid_dealer_joined(grid_dealer *d)
+{
+    for (int i = 0; i < d->joined_count; i++) {
+        if (d->joined[i].gang == d->current.gang) {
+            int rank     = d->joined[i].leader;
+            d->joined[i] = d->joined[--d->joined_count];
+            return rank;
+        }
+    }
+    return NONE;
+}
+
+void grid_dealer_alone(grid_dealer *d)
+{
+    if (!d->broken && pb_comm_size(d->comm) > 1 && d->current.gang != NONE) {
+        note_trouble(d, notify(d, 0, MESSAGE_ALONE, d->current.gang, NONE));
+    }
 }
 
 pb_status grid_dealer_finished(grid_dealer *d, int64_t place, const pb_grid_outcome *outcome)
@@ -280,8 +426,7 @@ pb_status grid_dealer_finished(grid_dealer *d, int64_t place, const pb_grid_outc
     memcpy(m.text, outcome->message, sizeof m.text);
     PB_TRY(check(d));
     if (deals(d)) {
-        note_finished(d, &m, 0);
-        return PB_OK;
+        return note_finished(d, &m, 0);
     }
     return pb_comm_send(d->comm, 0, &m, sizeof m);
 }
@@ -292,13 +437,23 @@ pb_status grid_dealer_leave(grid_dealer *d)
     pb_pause pause = {0};
 
     PB_TRY(await_answer(d));
-    message m = {.kind = MESSAGE_LEAVE, .cell = d->held, .failed = signalled};
-    d->held   = NONE;
+    message m  = {.kind   = MESSAGE_LEAVE,
+                  .cell   = d->held.leader == NONE ? d->held.gang : NONE,
+                  .failed = signalled};
+    d->held    = (grid_deal){.gang = NONE, .leader = NONE};
+    d->current = d->held;
     if (!deals(d)) {
-        return pb_comm_send(d->comm, 0, &m, sizeof m);
+        PB_TRY(pb_comm_send(d->comm, 0, &m, sizeof m));
+        while (!d->left) {
+            pb_clock_pause(&pause);
+            PB_TRY(receive(d));
+        }
+        return PB_OK;
     }
     d->ends = d->ends || signalled;
     take_back(d, m.cell);
+    grid_help_stop(&d->help, 0);
+    PB_TRY(end_leads(d, 0));
     while (d->others > 0) {
         PB_TRY(receive(d));
         d->idle(d->idle_context);

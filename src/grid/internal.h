@@ -143,6 +143,35 @@ void grid_estimate_finished(grid_estimate *e, int64_t place, double seconds, boo
 /* Seconds that one process would need for what is left; INFINITY before anything is known. */
 double grid_estimate_left(const grid_estimate *e);
 
+/* help.c: a gang, as far as others can help with it. */
+typedef struct grid_help_run {
+    int leader;    /* the rank that runs it; -1: none does */
+    int helpers;   /* ranks */
+    int64_t parts; /* processes that can work on it at once */
+    double cost;
+} grid_help_run;
+
+typedef struct grid_help {
+    grid_help_run *runs; /* [gangs] */
+    int64_t *helped;     /* [ranks] the gang that a rank helps with; -1: none */
+    int64_t gangs;
+    int ranks;
+    bool split; /* some gang has parts */
+} grid_help;
+
+/* The first gangs are those of the ranks in order. */
+pb_status grid_help_open(grid_help *h, int64_t gangs, int ranks) PB_MUST_USE;
+void grid_help_close(grid_help *h); /* accepts a zeroed one */
+/* The gang that the rank helps with from now on; -1: none can be helped. */
+int64_t grid_help_choose(grid_help *h, int rank);
+void grid_help_stop(grid_help *h, int rank);
+
+/* A gang to run, or one that `leader` runs, to help with. */
+typedef struct grid_deal {
+    int64_t gang; /* -1: none */
+    int leader;   /* -1: this process */
+} grid_deal;
+
 /* Deals out the gangs. */
 typedef struct grid_dealer {
     pb_comm *comm;
@@ -152,14 +181,21 @@ typedef struct grid_dealer {
     /* on rank 0 */
     bool *free; /* [gangs] not dealt yet */
     grid_estimate estimate;
+    grid_help help;
     int64_t dealt, finished, failed; /* cells, by all ranks */
     int others;                      /* ranks that have not left */
     bool ends;                       /* some rank received a signal: nothing more is dealt */
     /* on the other ranks */
     bool asked, over; /* an answer is in flight; there are no more cells */
+    bool left;        /* rank 0 sends nothing more */
     double answer_takes;
     /* on all */
-    int64_t held;                /* gang dealt to this rank and not begun; -1: none */
+    grid_deal held;    /* dealt to this rank and not begun */
+    grid_deal current; /* what it is doing */
+    int64_t released;  /* the last gang that needed no more help from it; -1: none */
+    bool helpless;     /* it could not help: it is not to be asked again */
+    grid_deal *joined; /* [ranks] who has come to help, and with which gang */
+    int joined_count;
     double polled;               /* clock seconds of the last poll of messages */
     double gaps, gap_squares;    /* sums over the gaps between two polls */
     void (*idle)(void *context); /* called on rank 0 while it waits */
@@ -178,11 +214,17 @@ void grid_dealer_close(grid_dealer *d);
 bool grid_dealer_poll(grid_dealer *d);
 /* The current gang takes this many seconds more: asks for the next one when it is time. */
 void grid_dealer_expect_end(grid_dealer *d, double seconds);
-/* The next gang, -1 when there are no more; waits for the answer, or, on rank 0, for a gang that
- * another rank may give back. */
-pb_status grid_dealer_take(grid_dealer *d, int64_t *gang) PB_MUST_USE;
+/* What to do next; waits for the answer, or, on rank 0, for a gang that another rank may give
+ * back. */
+pb_status grid_dealer_take(grid_dealer *d, grid_deal *deal) PB_MUST_USE;
 /* The gang just taken was not begun. */
-void grid_dealer_put_back(grid_dealer *d, int64_t gang);
+void grid_dealer_put_back(grid_dealer *d);
+/* The process is ready to help with its current gang. */
+pb_status grid_dealer_ready(grid_dealer *d) PB_MUST_USE;
+/* The next rank that has come to help with the current gang; -1: none. */
+int grid_dealer_joined(grid_dealer *d);
+/* The current gang needs no more help: nothing is on its way to a helper. */
+void grid_dealer_alone(grid_dealer *d);
 /* Reports the cell at a place to the group and the log. */
 pb_status grid_dealer_finished(grid_dealer *d, int64_t place,
                                const pb_grid_outcome *outcome) PB_MUST_USE;

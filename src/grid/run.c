@@ -133,19 +133,38 @@ done:
     return status;
 }
 
+/* A process that cannot help goes on without; the cell is another's. */
+static pb_status help(worker *w, const grid_deal *with)
+{
+    const pb_grid_cell *cell = cell_at(w, w->gangs->first[with->gang]);
+    pb_status status         = w->job->help(w->job->context, cell, with->leader, &w->watch);
+    if (status == PB_OK || status == PB_ERR_COMM || status == PB_ERR_DEVICE) {
+        return PB_FRAME(status);
+    }
+    pb_log_warn("cell %s/%s/%s/%" PRId64 ": this process cannot help: %s", cell->model,
+                cell->dataset, cell->method, cell->seed, pb_error_message());
+    pb_error_clear();
+    w->dealer.helpless = true;
+    return PB_OK;
+}
+
 static pb_status work(worker *w)
 {
     while (!pb_grid_watch_stop(&w->watch)) {
-        int64_t gang = 0;
-        PB_TRY(grid_dealer_take(&w->dealer, &gang));
-        if (gang < 0) {
+        grid_deal next;
+        PB_TRY(grid_dealer_take(&w->dealer, &next));
+        if (next.gang < 0) {
             return PB_OK;
         }
-        if (!fits(w, gang)) {
-            grid_dealer_put_back(&w->dealer, gang);
+        if (next.leader >= 0) {
+            PB_TRY(help(w, &next));
+            continue;
+        }
+        if (!fits(w, next.gang)) {
+            grid_dealer_put_back(&w->dealer);
             return PB_FAIL(PB_STOPPED, "no cell is started that would outlast the time limit");
         }
-        PB_TRY(run_gang(w, gang));
+        PB_TRY(run_gang(w, next.gang));
     }
     const char *reason = grid_watch_reason(&w->watch);
     return PB_FAIL(PB_STOPPED, "stopped on %s", reason != NULL ? reason : "a broken group");
@@ -233,6 +252,20 @@ static pb_status form_gangs(pb_comm *comm, const pb_grid_cells *cells, const boo
     return pb_comm_agree(comm, status);
 }
 
+/* On rank 0: how many processes a gang can use. */
+static void set_parts(worker *w)
+{
+    grid_help *help = &w->dealer.help;
+    for (int64_t gang = 0; gang < help->gangs && w->job->help != NULL; gang++) {
+        grid_help_run *run = &help->runs[gang];
+        run->cost          = cost_of(w, gang);
+        if (grid_gang_size(w->gangs, gang) == 1) {
+            run->parts  = w->job->parts(w->job->context, cell_at(w, w->gangs->first[gang]));
+            help->split = help->split || run->parts > 1;
+        }
+    }
+}
+
 pb_status pb_grid_run(const pb_grid *grid, pb_comm *comm, const pb_grid_cells *cells,
                       const bool *done, double began, const pb_grid_job *job,
                       pb_grid_summary *summary)
@@ -249,6 +282,7 @@ pb_status pb_grid_run(const pb_grid *grid, pb_comm *comm, const pb_grid_cells *c
 
     *summary = (pb_grid_summary){
         .cells = cells->count, .skipped = cells->count - gangs.cells, .left = gangs.cells};
+    set_parts(&w);
     w.dealer.idle         = grid_watch_idle;
     w.dealer.idle_context = &w.watch;
     grid_watch_begin(&w.watch, &grid->run, began, job);

@@ -55,6 +55,24 @@ bool pb_grid_watch_stop(void *watch)
     return !grid_dealer_poll(w->dealer) || grid_watch_reason(w) != NULL;
 }
 
+int pb_grid_watch_joined(void *watch)
+{
+    return grid_dealer_joined(((pb_grid_watch *)watch)->dealer);
+}
+
+pb_status pb_grid_watch_ready(void *watch)
+{
+    return grid_dealer_ready(((pb_grid_watch *)watch)->dealer);
+}
+
+bool pb_grid_watch_over(void *watch)
+{
+    pb_grid_watch *w = watch;
+    (void)grid_dealer_poll(w->dealer);
+    grid_watch_idle(w);
+    return w->dealer->broken || w->dealer->released == w->dealer->current.gang;
+}
+
 /* ", 3 h 20 min left", ", 4 min left", ", 12 s left"; nothing where it is unknown. */
 static pb_status put_left(double seconds, pb_string *out)
 {
@@ -188,6 +206,9 @@ void pb_grid_watch_progress(void *watch, const pb_cell_progress *progress)
     if (w->phase == NULL || strcmp(w->phase, progress->phase) != 0) {
         w->phase       = progress->phase;
         w->phase_begin = now;
+        if (progress->last) {
+            grid_dealer_alone(w->dealer);
+        }
     }
     const pb_grid_state state = {.cell         = w->cell,
                                  .progress     = progress,

@@ -148,6 +148,11 @@ static pb_status on_validation(void *context, const pb_cell *cell, int64_t step,
     return PB_OK;
 }
 
+static int on_joined(void *context)
+{
+    return pb_grid_watch_joined(((gang_run *)context)->watch);
+}
+
 static pb_status keep(void *context, int64_t index, pb_record *record)
 {
     gang_run *r              = context;
@@ -172,7 +177,8 @@ static pb_status run_cells(void *context, const pb_grid_cell *const *at, int64_t
                                        .stop       = on_stop,
                                        .progress   = on_progress,
                                        .step       = on_step,
-                                       .validation = on_validation};
+                                       .validation = on_validation,
+                                       .joined     = on_joined};
     const pb_cell **cells           = NULL;
     PB_TRY(PB_ALLOC(cells, count));
     for (int64_t i = 0; i < count; i++) {
@@ -189,6 +195,22 @@ static pb_status run_cells(void *context, const pb_grid_cell *const *at, int64_t
     }
     pb_memory_free(cells);
     return status;
+}
+
+static int64_t parts(void *context, const pb_grid_cell *cell)
+{
+    (void)context;
+    return pb_cell_parts(cell->cell);
+}
+
+static pb_status help(void *context, const pb_grid_cell *cell, int leader, pb_grid_watch *watch)
+{
+    const pb_cell_call call = {.leader  = leader,
+                               .context = watch,
+                               .ready   = pb_grid_watch_ready,
+                               .over    = pb_grid_watch_over,
+                               .stop    = pb_grid_watch_stop};
+    return pb_cell_help(((job *)context)->sweep->env, cell->cell, &call);
 }
 
 static void gather(void *context, const int64_t *todo, int64_t count, int64_t *leads)
@@ -347,6 +369,8 @@ static pb_status run_job(job *j, pb_sweep_show show, void *context, pb_sweep_out
            .prepare = prepare_tokens,
            .context = j,
            .tell    = tell,
+           .parts   = parts,
+           .help    = help,
     };
 
     PB_TRY(prepare(j));

@@ -9,7 +9,8 @@
 /* What a member keeps of a step whose numbers may not have arrived. */
 typedef struct member_step {
     pb_train_step step;
-    int64_t packed; /* rows of its passes */
+    int64_t packed;   /* rows of its passes */
+    double elsewhere; /* flops of products in other processes */
     bool takes_part;
 } member_step;
 
@@ -34,12 +35,13 @@ typedef struct pb_train_state {
     int64_t tensor_count;
     member_step posted[PB_SLOTS]; /* by step % PB_SLOTS */
     pb_sample *rows;              /* [batch · accumulate] of the step */
+    int64_t *row_numbers;         /* [batch · accumulate] in the training set */
     int64_t count;                /* of these */
     pb_batch batch;               /* a part of it, packed */
     int64_t *order;               /* [train_count] of the epoch */
     int64_t epoch;                /* of `order`; -1 before the first */
     int64_t next;                 /* position in `order` */
-    int64_t first_row;            /* of the step, in train */
+    struct parts *parts;          /* split.c; NULL: passes are whole */
 } member;
 
 /* A step whose numbers may not have arrived. */
@@ -80,6 +82,8 @@ void member_close(member *t); /* accepts one that could not be opened */
 pb_status member_next_rows(member *t) PB_MUST_USE;
 /* Before the first row of the first epoch. */
 void member_rewind(member *t);
+/* The rows of part `part` of a step: *first of t->rows on; returns their count. */
+int64_t member_part_rows(const member *t, int64_t part, int64_t *first);
 /* Packs part `part` of the step into t->batch. False where the step has none, or one without
  * labels. */
 pb_status member_pack(member *t, int64_t part, bool *has_labels) PB_MUST_USE;
@@ -98,6 +102,17 @@ pb_status member_validate(member *t, int64_t number) PB_MUST_USE;
 pb_status member_archive(member *t, pb_archive *archive) PB_MUST_USE;
 /* Puts the best values back. */
 pb_status member_finish(member *t) PB_MUST_USE;
+
+/* ---------------------------------------------------------------- split.c */
+
+typedef struct parts parts;
+
+pb_status parts_open(const member *t, const pb_train_helpers *helpers, parts **out) PB_MUST_USE;
+void parts_close(parts *s); /* accepts NULL */
+/* The gradients and the loss of step `number`. */
+pb_status split_step(member *t, int64_t number) PB_MUST_USE;
+/* Floating-point operations of all products so far. */
+double products_done(pb_backend *be);
 
 /* ---------------------------------------------------------------- search.c */
 

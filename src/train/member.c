@@ -53,6 +53,7 @@ static pb_status open_rows(member *t)
         rows = t->data->train_count; /* a step never goes beyond its epoch */
     }
     PB_TRY(PB_ALLOC(t->rows, rows));
+    PB_TRY(PB_ALLOC(t->row_numbers, rows));
     return PB_ALLOC(t->order, t->data->train_count);
 }
 
@@ -113,6 +114,7 @@ void member_close(member *t)
 {
     pb_batch_clear(&t->batch);
     pb_memory_free(t->rows);
+    pb_memory_free(t->row_numbers);
     pb_memory_free(t->order);
     pb_memory_free(t->tensors);
     pb_backend_free(t->backend, t->first.data);
@@ -143,7 +145,6 @@ static pb_status next_rows(member *t)
     if (t->next >= t->data->train_count) {
         PB_TRY(next_epoch(t));
     }
-    t->first_row = t->order[t->next];
     while (t->count < wanted) {
         if (t->next >= t->data->train_count) {
             if (t->options->shuffle) {
@@ -151,7 +152,9 @@ static pb_status next_rows(member *t)
             }
             PB_TRY(next_epoch(t));
         }
-        t->rows[t->count++] = t->data->train[t->order[t->next++]];
+        t->row_numbers[t->count] = t->order[t->next++];
+        t->rows[t->count]        = t->data->train[t->row_numbers[t->count]];
+        t->count++;
     }
     return PB_OK;
 }
@@ -175,22 +178,33 @@ pb_status member_next_rows(member *t)
                        "none of the %" PRId64
                        " rows of a step has a label token; the first of them is training row "
                        "%" PRId64 " of %" PRId64,
-                       t->count, t->first_row + 1, t->data->train_count);
+                       t->count, t->row_numbers[0] + 1, t->data->train_count);
     }
     return PB_OK;
+}
+
+/* A pass may be short, and is divided evenly. */
+int64_t member_part_rows(const member *t, int64_t part, int64_t *first)
+{
+    int64_t split = t->options->split;
+    int64_t begin = part / split * t->options->batch;
+    int64_t end   = begin + t->options->batch;
+    begin         = begin < t->count ? begin : t->count;
+    end           = end < t->count ? end : t->count;
+    *first        = begin + (end - begin) * (part % split) / split;
+    return begin + (end - begin) * (part % split + 1) / split - *first;
 }
 
 pb_status member_pack(member *t, int64_t part, bool *has_labels)
 {
     pb_batch_options packing = pb_network_batch_options(t->net, true);
-    int64_t first            = part * t->options->batch;
-    int64_t left             = t->count - first;
+    int64_t first            = 0;
+    int64_t rows             = member_part_rows(t, part, &first);
     *has_labels              = false;
-    if (left <= 0) {
+    if (rows == 0) {
         return PB_OK;
     }
-    PB_TRY(pb_batch_rebuild(t->rows + first, left < t->options->batch ? left : t->options->batch,
-                            &packing, &t->batch));
+    PB_TRY(pb_batch_rebuild(t->rows + first, rows, &packing, &t->batch));
     *has_labels = t->batch.labels > 0;
     return PB_OK;
 }

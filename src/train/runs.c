@@ -9,6 +9,7 @@
 static void close_run(run *r)
 {
     for (int64_t i = 0; i < r->count; i++) {
+        parts_close(r->members[i].parts);
         member_close(&r->members[i]);
     }
     pb_backend_free(r->backend, r->numbers.data);
@@ -45,6 +46,14 @@ pb_status pb_train_alone(const pb_train_member *of)
 
 static pb_status check_gang(const pb_train_member *members, int64_t count)
 {
+    for (int64_t i = 0; i < count; i++) {
+        if (members[i].options->split > 1) {
+            return PB_FAIL(PB_ERR_CONFIG,
+                           "train.split = %" PRId64 ": cells that train together, in a gang or a "
+                           "search, cannot be split; set train.split = 1",
+                           members[i].options->split);
+        }
+    }
     for (int64_t i = 1; i < count; i++) {
         if (members[i].options->accumulate != members[0].options->accumulate) {
             return PB_FAIL(PB_ERR_ARGUMENT,

@@ -10,7 +10,6 @@
 
 #include "pb/clock.h"
 #include "pb/memory.h"
-#include "pb/usage.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -61,9 +60,9 @@ static pb_status collect(run *r, int64_t step, int64_t part, int64_t *count)
         if (!takes_part(t, step)) {
             continue;
         }
-        int64_t before = part * t->options->batch;
+        int64_t first = 0;
         PB_TRY(settle(r, t, member_pack(t, part, &has_labels)));
-        if (t->running && before < t->count) {
+        if (t->running && member_part_rows(t, part, &first) > 0) {
             posted->step.tokens += t->batch.tokens;
         }
         if (t->running && has_labels) {
@@ -91,9 +90,9 @@ static pb_status pass(const run *r, int64_t count, uint64_t number)
     return pb_network_step(part->net, part->batch, part->grad_scale, number, part->sum);
 }
 
-static int64_t accumulate_of(const run *r)
+static int64_t parts_of(const run *r)
 {
-    return r->members[0].options->accumulate;
+    return r->members[0].options->accumulate * r->members[0].options->split;
 }
 
 static int64_t most_steps(const run *r)
@@ -125,11 +124,14 @@ static pb_status check_stop(const run *r, int64_t step)
 
 static pb_status run_passes(run *r, int64_t step)
 {
-    for (int64_t part = 0; part < accumulate_of(r); part++) {
+    if (r->members->parts != NULL) {
+        return settle(r, r->members, split_step(r->members, step));
+    }
+    for (int64_t part = 0; part < parts_of(r); part++) {
         int64_t count = 0;
         PB_TRY(check_stop(r, step));
         PB_TRY(collect(r, step, part, &count));
-        PB_TRY(pass(r, count, (uint64_t)((step - 1) * accumulate_of(r) + part)));
+        PB_TRY(pass(r, count, (uint64_t)((step - 1) * parts_of(r) + part)));
     }
     return PB_OK;
 }
@@ -232,16 +234,10 @@ static pb_status after_step(run *r, int64_t number)
     return PB_OK;
 }
 
-static double work_done(const run *r)
-{
-    pb_backend_work work = pb_backend_work_get(r->backend);
-    return work.matmul_flops + work.attention_flops;
-}
-
 static pb_status one_step(run *r, int64_t number)
 {
     posted_step *posted = step_at(r, number);
-    double before       = work_done(r);
+    double before       = products_done(r->backend);
     *posted             = (posted_step){.begin = pb_clock_seconds()};
     for (int64_t i = 0; i < r->count; i++) {
         member *t                               = &r->members[i];
@@ -255,7 +251,8 @@ static pb_status one_step(run *r, int64_t number)
     PB_TRY(pb_post(r->backend, (int)(number % PB_SLOTS), &r->numbers));
     r->begun = number;
     PB_TRY(after_step(r, number));
-    posted->flops = work_done(r) - before;
+    posted->flops =
+        products_done(r->backend) - before + r->members->posted[number % PB_SLOTS].elsewhere;
     return take_steps(r, pb_backend_lag(r->backend));
 }
 
@@ -426,7 +423,7 @@ static pb_status reserve_steps(run *r)
                 PB_TRY(settle(r, t, member_next_rows(t)));
             }
         }
-        for (int64_t part = 0; part < accumulate_of(r); part++) {
+        for (int64_t part = 0; part < parts_of(r); part++) {
             int64_t count = 0;
             PB_TRY(collect(r, step, part, &count));
             PB_TRY(reserve_pass(r, count));
@@ -463,11 +460,20 @@ static pb_status validate_untrained(run *r)
     return PB_OK;
 }
 
+static pb_status open_member(run *r, const pb_train_member *of, int64_t index)
+{
+    member *t         = &r->members[index];
+    pb_tensor numbers = pb_tensor_rows(&r->numbers, index * PB_NUMBERS, PB_NUMBERS);
+    PB_TRY(member_open(t, of, &numbers));
+    return of->options->split > 1 && of->method->parameters > 0
+               ? parts_open(t, of->helpers, &t->parts)
+               : PB_OK;
+}
+
 static pb_status open_members(run *r, const pb_train_member *members)
 {
     for (int64_t i = 0; i < r->count; i++) {
-        pb_tensor numbers = pb_tensor_rows(&r->numbers, i * PB_NUMBERS, PB_NUMBERS);
-        PB_TRY(settle(r, &r->members[i], member_open(&r->members[i], &members[i], &numbers)));
+        PB_TRY(settle(r, &r->members[i], open_member(r, &members[i], i)));
     }
     return PB_OK;
 }

@@ -77,6 +77,8 @@ static void arguments_that_do_not_fit_are_refused(void **state)
     int from = 0;
     assert_int_equal(pb_comm_send(comm, -1, &value, 8), PB_ERR_ARGUMENT);
     assert_int_equal(pb_comm_send(comm, pb_comm_size(comm), &value, 8), PB_ERR_ARGUMENT);
+    assert_int_equal(pb_comm_post(comm, -1, &(pb_comm_letter){&value, NULL, 8, 0}),
+                     PB_ERR_ARGUMENT);
     assert_int_equal(pb_comm_send(comm, 0, &value, 0), PB_ERR_ARGUMENT);
     assert_int_equal(pb_comm_send(comm, 0, &value, PB_COMM_MESSAGE_BYTES + 1), PB_ERR_ARGUMENT);
     assert_int_equal(pb_comm_receive(comm, &value, 0, &from), PB_ERR_ARGUMENT);
@@ -181,6 +183,54 @@ static void messages_have_any_size_up_to_the_largest(void **state)
     }
 }
 
+/* Every rank to every rank, of sizes from none to more than travels at once, among messages. */
+static void letters_arrive_whole_and_in_the_order_of_their_sender(void **state)
+{
+    static const size_t sizes[] = {0, 1, 55, 56, 57, 64, 1000003};
+    enum { EACH = sizeof sizes / sizeof sizes[0] };
+    int size            = pb_comm_size(comm);
+    int64_t *expected   = calloc((size_t)size, sizeof *expected);
+    int64_t head[2]     = {pb_comm_rank(comm), 0};
+    unsigned char word  = 3;
+    unsigned char *body = malloc(sizes[EACH - 1]);
+
+    (void)state;
+    for (size_t i = 0; i < EACH; i++) {
+        head[1] = (int64_t)i;
+        memset(body, 17 * (int)i + pb_comm_rank(comm), sizes[EACH - 1]);
+        for (int to = 0; to < size; to++) {
+            const pb_comm_letter letter = {head, body, sizeof head, sizes[i]};
+            assert_int_equal(pb_comm_post(comm, to, &letter), PB_OK);
+        }
+    }
+    assert_int_equal(pb_comm_send(comm, pb_comm_rank(comm), &word, 1), PB_OK);
+    memset(body, 0, sizes[EACH - 1]); /* the bytes were copied */
+    for (int i = 0; i < EACH * size;) {
+        void *bytes   = NULL;
+        size_t length = 0;
+        int from      = -1;
+        assert_int_equal(pb_comm_fetch(comm, &bytes, &length, &from), PB_OK);
+        if (bytes == NULL) {
+            assert_int_equal(from, -1);
+            continue;
+        }
+        memcpy(head, bytes, sizeof head);
+        assert_int_equal(head[0], from);
+        assert_int_equal(head[1], expected[from]);
+        assert_int_equal(length, sizeof head + sizes[head[1]]);
+        for (size_t k = sizeof head; k < length; k++) {
+            assert_int_equal(((unsigned char *)bytes)[k], (17 * head[1] + from) % 256);
+        }
+        pb_memory_free(bytes);
+        expected[from]++;
+        i++;
+    }
+    assert_int_equal(receive(&word, 1), pb_comm_rank(comm));
+    free(expected);
+    free(body);
+    assert_int_equal(pb_comm_barrier(comm), PB_OK);
+}
+
 static void a_message_of_another_size_is_refused(void **state)
 {
     int64_t words[2] = {0};
@@ -243,6 +293,7 @@ int main(void)
         cmocka_unit_test(agreement_on_a_failure_is_that_failure_with_its_message),
         cmocka_unit_test(messages_arrive_once_and_in_the_order_of_their_sender),
         cmocka_unit_test(messages_have_any_size_up_to_the_largest),
+        cmocka_unit_test(letters_arrive_whole_and_in_the_order_of_their_sender),
         cmocka_unit_test(a_message_of_another_size_is_refused),
         cmocka_unit_test(a_window_is_zeroed_aligned_and_filled_by_one_rank_of_a_node),
     };

@@ -121,6 +121,87 @@ static void assert_all_ran(const load *l, pb_status status, const pb_grid_summar
     }
 }
 
+static int came, helped, unable;
+
+static int64_t parts_of(void *context, const pb_grid_cell *cell)
+{
+    (void)context;
+    return cell->number > 0 ? 1 : unable < 0 ? 3 : 4;
+}
+
+/* Of the cell that `leader` runs. A process that cannot help still takes a place at first. */
+static int helpers_expected(int leader)
+{
+    int others = pb_comm_size(comm) - 1 - (unable >= 0 && unable != leader);
+    return unable < 0 && others > 2 ? 2 : others;
+}
+
+/* The first cell trains until all its helpers have come, and a little longer. */
+static pb_status run_with_helpers(void *context, const pb_grid_cell *const *gang, int64_t count,
+                                  pb_grid_watch *watch, pb_grid_outcome *outcome)
+{
+    const pb_cell_progress train = {.phase = "train", .step = 1, .steps = 900};
+    const double limit           = pb_clock_seconds() + 60.0;
+
+    while (gang[0]->number == 0 && came < helpers_expected(pb_comm_rank(comm)) &&
+           pb_clock_seconds() < limit) {
+        pb_grid_watch_progress(watch, &train);
+        assert_false(pb_grid_watch_stop(watch));
+        came += pb_grid_watch_joined(watch) >= 0;
+        sleep_for(0.001);
+    }
+    PB_TRY(run_cell(context, gang, count, watch, outcome));
+    came += pb_grid_watch_joined(watch) >= 0; /* one too many */
+    return PB_OK;
+}
+
+static pb_status help_cell(void *context, const pb_grid_cell *cell, int leader,
+                           pb_grid_watch *watch)
+{
+    (void)context;
+    assert_int_equal(cell->number, 0);
+    assert_true(leader >= 0 && leader != pb_comm_rank(comm));
+    if (unable == pb_comm_rank(comm)) {
+        return PB_FAIL(PB_ERR_MEMORY, "made to fail");
+    }
+    assert_int_equal(pb_grid_watch_ready(watch), PB_OK);
+    helped++;
+    while (!pb_grid_watch_over(watch)) {
+        sleep_for(0.001);
+    }
+    return PB_OK;
+}
+
+/* It takes two of them at most, until its training is over. */
+static void idle_ranks_help_with_a_cell_that_has_parts(void **state)
+{
+    int size = pb_comm_size(comm);
+
+    (void)state;
+    for (unable = -1; unable < size; unable++) {
+        load l                  = {.count = 6, .step = 0.002, .ends = -1};
+        pb_grid_summary summary = {0};
+        pb_grid_cells cells     = {.items = items, .count = l.count};
+        const pb_grid_job job   = {
+              .run = run_with_helpers, .parts = parts_of, .help = help_cell, .context = &l};
+
+        came = helped = 0;
+        for (int64_t i = 0; i < l.count; i++) {
+            items[i].cost = i == 0 ? 10.0 : 1.0;
+            l.seconds[i]  = 0.01;
+        }
+        pb_status status =
+            pb_grid_run(grid, comm, &cells, NULL, pb_clock_seconds(), &job, &summary);
+        int64_t sums[2] = {came, helped};
+        assert_int_equal(pb_comm_reduce_sum(comm, l.ran_by, CELLS), PB_OK);
+        assert_int_equal(pb_comm_reduce_sum(comm, sums, 2), PB_OK);
+        assert_all_ran(&l, status, &summary);
+        int expected = helpers_expected((int)l.ran_by[0] - 1);
+        assert_int_equal(sums[0], expected);
+        assert_int_equal(sums[1], expected);
+    }
+}
+
 static void equal_cells_are_spread_evenly(void **state)
 {
     load l                  = {.count = 16, .step = 0.005, .ends = -1};
@@ -247,6 +328,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_busy_rank_keeps_no_cell_waiting),
         cmocka_unit_test(a_rank_0_that_answers_slowly_delays_nobody_for_ever),
         cmocka_unit_test(fewer_cells_than_ranks_are_no_problem),
+        cmocka_unit_test(idle_ranks_help_with_a_cell_that_has_parts),
         cmocka_unit_test(any_rank_may_end_first_in_any_way),
         cmocka_unit_test(a_signal_to_one_rank_ends_the_whole_run),
     };

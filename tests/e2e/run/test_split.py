@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cells whose passes are split have the same results whoever computes the parts."""
+import os
+
+import case
+
+METHODS = ["none", "lora", "full", '{ method = "lora"; vary = { method = { dropout = [0.2]; }; train = { split = [2]; }; }; }']
+TRAIN = ("train = { batch = 5; accumulate = 2; split = 3; max_steps = 8; epochs = 100.0; evaluate_share = 0.3; };\n"
+         "data = { test_rows = 5; };\neval = { batch = 2; };\n")
+
+
+class Split(case.Case):
+    def setUp(self):
+        super().setUp()
+        self.grid = self.world.grid([self.world.model()], [self.world.dataset()], METHODS, rest=TRAIN)
+        self.clean = os.path.join(self.folder, "clean")
+        self.run_grid(self.grid, 0, self.clean)
+        self.expected = self.digest(os.path.join(self.clean, "tiny.h5"))
+
+    def helps(self, log):
+        return log.count("this process helps rank")
+
+    def test_the_digest_does_not_depend_on_who_computes(self):
+        for ranks in (2, 4):
+            with self.subTest(ranks=ranks):
+                output = os.path.join(self.folder, str(ranks))
+                result = self.run_grid(self.grid, 0, output, "--log-level", "debug", ranks=ranks)
+                self.assertEqual(self.digest(os.path.join(output, "tiny.h5")), self.expected)
+                self.assertEqual(self.helps(self.cells_alone(ranks).err), min(ranks - 1, 2))
+                self.assertNotIn("warn: cell", result.err)
+
+    def cells_alone(self, ranks):
+        """A run of one cell, so that every other process is idle from the beginning."""
+        output = os.path.join(self.folder, f"one-{ranks}")
+        one = ("--set", 'sweep.methods=["lora"]', "--set", "sweep.seeds=[1]", "--set", "train.max_steps=200")
+        result = self.run_grid(self.grid, 0, output, "--log-level", "debug", *one, ranks=ranks)
+        digest = self.digest(os.path.join(output, "tiny.h5"))
+        self.digests = getattr(self, "digests", set()) | {digest}
+        self.assertEqual(len(self.digests), 1)
+        return result
+
+    def test_a_search_refuses_split_cells(self):
+        methods = ['{ method = "lora"; vary = { method = { r = [2, 4]; }; }; }']
+        grid = self.world.grid(["good"], ["pairs"], methods, rest=TRAIN, name="searched",
+                               sweep="  search = { rungs = [50]; keep = 0.5; };\n")
+        self.run_grid(grid, 4, os.path.join(self.folder, "searched"))
+        messages = {cell["message"] for cell in self.cells("searched", os.path.join(self.folder, "searched")).values()}
+        self.assertEqual(len(messages), 1)
+        self.assertIn("set train.split = 1", messages.pop())
+
+
+if __name__ == "__main__":
+    case.main()
