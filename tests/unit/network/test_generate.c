@@ -334,33 +334,34 @@ static void a_right_draft_takes_one_pass(void **state)
 static void whatever_is_not_saved_the_tokens_are_the_same(void **state)
 {
     (void)state;
+    const method_case prefix = {"prefix", "num_virtual_tokens = 3; projection = false;"};
+    network_fixture f;
+    network_rows rows;
+    draft_set set;
+    pb_generated plain[NETWORK_ROWS];
+    pb_generated other[NETWORK_ROWS];
+    pb_generate_options options = {.max_new_tokens = NEW_TOKENS, .batch = 4};
+    network_rows_fill(&rows);
+    network_fixture_open(&f, &prefix, false, 1);
+    generate(f.net, rows.samples, NETWORK_ROWS, &options, plain);
+    fill_drafts(plain, 4, &set);
+    int32_t stops[2]    = {plain[3].ids[2], plain[5].ids[6]};
+    options.drafts      = set.drafts;
+    options.draft_count = 4;
+    options.stop_ids    = stops;
+    options.stop_count  = 2;
+    free_generated(plain, NETWORK_ROWS);
+    generate(f.net, rows.samples, NETWORK_ROWS, &options, plain);
     for (unsigned s = 0; s < PB_SAVING_COUNT; s++) {
-        network_fixture f;
-        network_rows rows;
-        draft_set set;
-        pb_generated plain[NETWORK_ROWS];
-        pb_generated other[NETWORK_ROWS];
-        pb_generate_options options = {.max_new_tokens = NEW_TOKENS, .batch = 4};
-        network_rows_fill(&rows);
-        network_fixture_open(&f, method_case_at((int)s), false, 1);
-        generate(f.net, rows.samples, NETWORK_ROWS, &options, plain);
-        fill_drafts(plain, 4, &set);
-        int32_t stops[2]    = {plain[3].ids[2], plain[5].ids[6]};
-        options.drafts      = set.drafts;
-        options.draft_count = 4;
-        options.stop_ids    = stops;
-        options.stop_count  = 2;
-        free_generated(plain, NETWORK_ROWS);
-        generate(f.net, rows.samples, NETWORK_ROWS, &options, plain);
         pb_network_without(f.net, 1U << s);
         generate(f.net, rows.samples, NETWORK_ROWS, &options, other);
         for (int r = 0; r < NETWORK_ROWS; r++) {
             check_same(&f, pb_saving_names[s], &rows.samples[r], &plain[r], &other[r]);
         }
-        free_generated(plain, NETWORK_ROWS);
         free_generated(other, NETWORK_ROWS);
-        network_fixture_close(&f);
     }
+    free_generated(plain, NETWORK_ROWS);
+    network_fixture_close(&f);
 }
 
 static void one_new_token_needs_the_prompt_alone(void **state)
