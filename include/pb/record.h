@@ -145,6 +145,7 @@ typedef struct pb_record {
     int64_t source_at, source_size; /* bytes of a shard that is in a pack, else 0 */
     char source_hash[PB_HASH_TEXT];
     struct pb_record_source *source;
+    bool shared;   /* its texts, metric names and provenance belong to the results it is in */
     bool complete; /* false when it was read without its curves and predictions */
 } pb_record;
 

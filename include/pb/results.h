@@ -119,6 +119,7 @@ typedef struct pb_results {
     int64_t *grid; /* [models][datasets][methods][seeds]: index of the record, or -1 */
     int8_t *state; /* the same shape: pb_cell_state */
     struct pb_results_index *index; /* of the names */
+    struct pb_results_texts *texts; /* of the records */
     char **damaged; /* [damaged_count] file and cause of every damaged shard of the directory */
     int64_t damaged_count;
     char shards[PB_HASH_TEXT]; /* pb_plan_shards_hash; "" where there is no plan */

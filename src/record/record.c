@@ -31,7 +31,7 @@ static void clear_list(pb_record *record, const record_list *list)
     int64_t count = *record_list_count(record, list);
 
     for (int c = 0; c < list->columns_count; c++) {
-        if (list->columns[c].kind != RECORD_TEXT) {
+        if (list->columns[c].kind != RECORD_TEXT || (record->shared && list->always)) {
             continue;
         }
         for (int64_t i = 0; i < count; i++) {
@@ -51,11 +51,8 @@ void pb_record_key_clear(pb_record_key *key)
     memset(key, 0, sizeof *key);
 }
 
-void pb_record_clear(pb_record *record)
+static void clear_texts(pb_record *record)
 {
-    for (int l = 0; l < record_lists_count; l++) {
-        clear_list(record, &record_lists[l]);
-    }
     for (int t = 0; t < record_texts_count; t++) {
         pb_memory_free(*record_text_slot(record, &record_texts[t]));
     }
@@ -65,9 +62,19 @@ void pb_record_clear(pb_record *record)
     }
     pb_memory_free(record->provenance);
     pb_memory_free(record->source_file);
+    pb_record_key_clear(&record->key);
+}
+
+void pb_record_clear(pb_record *record)
+{
+    for (int l = 0; l < record_lists_count; l++) {
+        clear_list(record, &record_lists[l]);
+    }
+    if (!record->shared) {
+        clear_texts(record);
+    }
     pb_memory_free(record->source_group);
     record_source_release(record->source);
-    pb_record_key_clear(&record->key);
     memset(record, 0, sizeof *record);
 }
 

@@ -15,6 +15,7 @@ void pb_results_clear(pb_results *results)
     for (int64_t i = 0; i < results->count; i++) {
         pb_record_clear(&results->records[i]);
     }
+    results_texts_clear(results);
     pb_memory_free(results->records);
     pb_memory_free_texts(results->models, (size_t)results->models_count);
     pb_memory_free_texts(results->datasets, (size_t)results->datasets_count);
@@ -34,7 +35,11 @@ void pb_results_clear(pb_results *results)
 
 pb_status results_take(pb_results *results, pb_record *record)
 {
-    pb_status status = PB_GROW(results->records, results->count + 1);
+    const pb_record *before = results->count > 0 ? &results->records[results->count - 1] : NULL;
+    pb_status status        = results_share(results, before, record);
+    if (status == PB_OK) {
+        status = PB_GROW(results->records, results->count + 1);
+    }
     if (status != PB_OK) {
         pb_record_clear(record);
         return status;

@@ -95,10 +95,13 @@ static size_t find_digits(const char *bytes, size_t size, size_t from, bool *is_
 }
 
 /* The hash of all bytes, with zeros in place of the digits. Checking a file that a command waits
- * for is not interrupted by a stop; sealing is. */
-static pb_status hash_around(const char *bytes, size_t size, size_t digits, bool stops,
+ * for is not interrupted by a stop; sealing is. Pages that are mapped are given back as they are
+ * read. */
+static pb_status hash_around(const pb_mapping *file, bool mapped, size_t digits, bool stops,
                              char hash[PB_HASH_TEXT])
 {
+    const char *bytes = file->data;
+    const size_t size = file->size;
     const size_t step = (size_t)1 << 24;
     pb_hash *h        = NULL;
     pb_status status;
@@ -112,6 +115,9 @@ static pb_status hash_around(const char *bytes, size_t size, size_t digits, bool
         }
         PB_TRY_GOTO(status, pb_hash_update(h, bytes + at, size - at < step ? size - at : step),
                     out);
+        if (mapped) {
+            pb_mapping_release(file);
+        }
     }
     PB_TRY_GOTO(status, pb_hash_finish(h, hash), out);
 out:
@@ -121,23 +127,25 @@ out:
 
 /* The offset of the line's digits, and the correct digits. HDF5 puts /checksum, which is the first
  * object of a file, before the texts of cells. */
-static pb_status compute(const char *bytes, size_t size, size_t *digits, char hash[PB_HASH_TEXT])
+static pb_status compute(const pb_mapping *file, bool mapped, size_t *digits,
+                         char hash[PB_HASH_TEXT])
 {
     bool is_shard = false;
 
-    *digits = find_digits(bytes, size, 0, &is_shard);
+    *digits = find_digits(file->data, file->size, 0, &is_shard);
     if (*digits == 0) {
         return PB_FAIL(PB_ERR_FORMAT, "the dataset /checksum to fill in is missing");
     }
-    return hash_around(bytes, size, *digits, true, hash);
+    return hash_around(file, mapped, *digits, true, hash);
 }
 
 pb_status seal_bytes(char *bytes, size_t size)
 {
+    const pb_mapping file = {.data = bytes, .size = size};
     char hash[PB_HASH_TEXT];
     size_t digits = 0;
 
-    PB_TRY(compute(bytes, size, &digits, hash));
+    PB_TRY(compute(&file, false, &digits, hash));
     memcpy(bytes + digits, hash, DIGITS);
     return PB_OK;
 }
@@ -174,7 +182,7 @@ pb_status seal_file(const char *path)
     size_t digits = 0;
 
     PB_TRY(pb_mapping_open(path, &file));
-    pb_status status = compute(file.data, file.size, &digits, hash);
+    pb_status status = compute(&file, true, &digits, hash);
     pb_mapping_close(&file);
     PB_TRY(status);
     return write_digits(path, digits, hash);
@@ -186,28 +194,37 @@ static bool is_hdf5(const char *bytes, size_t size)
 }
 
 /* In superblocks of versions 0 and 1, at these offsets. */
+enum { VERSION = 8, OPEN_MARK = 20, OPEN_MARK_BYTES = 4 };
+
+bool seal_has_open_mark(const char *bytes, size_t size)
+{
+    static const char none[OPEN_MARK_BYTES];
+    return size > OPEN_MARK + OPEN_MARK_BYTES && is_hdf5(bytes, size) &&
+           (bytes[VERSION] == 0 || bytes[VERSION] == 1) &&
+           memcmp(bytes + OPEN_MARK, none, sizeof none) != 0;
+}
+
 void seal_clear_open_mark(char *bytes, size_t size)
 {
-    enum { VERSION = 8, OPEN_MARK = 20, OPEN_MARK_BYTES = 4 };
-
-    if (size > OPEN_MARK + OPEN_MARK_BYTES && is_hdf5(bytes, size) &&
-        (bytes[VERSION] == 0 || bytes[VERSION] == 1)) {
+    if (seal_has_open_mark(bytes, size)) {
         memset(bytes + OPEN_MARK, 0, OPEN_MARK_BYTES);
     }
 }
 
 /* A file that has the dataset but no line in it was damaged in just that place. */
-static pb_status check_lines(const char *bytes, size_t size, seal *out)
+static pb_status check_lines(const pb_mapping *file, bool mapped, seal *out)
 {
-    bool is_shard = false;
-    size_t digits = find_digits(bytes, size, 0, &is_shard);
-    bool sealed   = digits > 0 || memmem(bytes, size, LINK, sizeof LINK - 1) != NULL;
+    const char *bytes = file->data;
+    const size_t size = file->size;
+    bool is_shard     = false;
+    size_t digits     = find_digits(bytes, size, 0, &is_shard);
+    bool sealed       = digits > 0 || memmem(bytes, size, LINK, sizeof LINK - 1) != NULL;
 
     out->state    = sealed ? SEAL_BROKEN : SEAL_NONE;
     out->is_shard = digits > 0 && is_shard;
     for (int i = 0; i < PLACES && digits > 0; i++) {
         char hash[PB_HASH_TEXT];
-        PB_TRY(hash_around(bytes, size, digits, false, hash));
+        PB_TRY(hash_around(file, mapped, digits, false, hash));
         if (memcmp(bytes + digits, hash, DIGITS) == 0) {
             out->state    = SEAL_WHOLE;
             out->is_shard = is_shard;
@@ -233,14 +250,17 @@ static pb_status check_earlier(const char *bytes, size_t size, seal *out)
     return PB_OK;
 }
 
-pb_status seal_check(const char *bytes, size_t size, seal *out)
+pb_status seal_check(const pb_mapping *file, bool mapped, seal *out)
 {
+    const char *bytes = file->data;
+    const size_t size = file->size;
+
     *out = (seal){.state = SEAL_BROKEN};
     if (size > EARLIER_BYTES &&
         memcmp(bytes + size - EARLIER_BYTES, EARLIER_MARK, sizeof EARLIER_MARK - 1) == 0) {
         return check_earlier(bytes, size, out);
     }
-    PB_TRY(check_lines(bytes, size, out));
+    PB_TRY(check_lines(file, mapped, out));
     /* Without a seal, a file must at least look like HDF5. */
     if (out->state == SEAL_NONE && !is_hdf5(bytes, size)) {
         out->state = SEAL_BROKEN;

@@ -4,6 +4,7 @@
  * before the library sees it: the line is found in the bytes, without HDF5. */
 #pragma once
 
+#include "pb/file.h"
 #include "pb/hash.h"
 #include "pb/status.h"
 
@@ -36,4 +37,10 @@ pb_status seal_file(const char *path) PB_MUST_USE;
  * is killed. The file is whole all the same if its seal matches. */
 void seal_clear_open_mark(char *bytes, size_t size);
 
-pb_status seal_check(const char *bytes, size_t size, seal *out) PB_MUST_USE;
+/* Such a mark is set. */
+bool seal_has_open_mark(const char *bytes, size_t size);
+
+/* `file`: the bytes, in memory or, `mapped`, a mapping, whose pages are given back as they are
+ * read.
+ */
+pb_status seal_check(const pb_mapping *file, bool mapped, seal *out) PB_MUST_USE;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Files as images in memory. */
+/* Files as images in memory. A file beyond some megabytes, as a merged one, is not copied: it is
+ * checked through a mapping and then read by HDF5 where it is, so that memory does not grow with
+ * it. */
 #include "source.h"
 
 #include "pb/file.h"
@@ -8,12 +10,18 @@
 #include <hdf5.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { IMAGE_BYTES = 1 << 24 };
 
 struct pb_record_source {
     char *path;
     char *label;      /* for messages: the path, or the record of a pack */
     int64_t at, size; /* of a record in a pack; else 0 */
-    pb_string bytes;  /* HDF5 reads these */
+    pb_string bytes;  /* HDF5 reads these, */
+    int fd;           /* or this file; else -1 */
+    size_t total;     /* their number */
     seal seal;
     hid_t file;
     int64_t users;
@@ -26,6 +34,9 @@ void record_source_release(pb_record_source *source)
     }
     if (source->file >= 0) {
         (void)H5Fclose(source->file);
+    }
+    if (source->fd >= 0) {
+        (void)close(source->fd);
     }
     pb_string_clear(&source->bytes);
     pb_memory_free(source->path);
@@ -57,7 +68,7 @@ hid_t source_file(const pb_record_source *source)
 static pb_status fail_broken(const pb_record_source *source, bool sealed)
 {
     const char *path = source_path(source);
-    size_t size      = source->bytes.length;
+    size_t size      = source->total;
 
     if (sealed || source->seal.is_shard) {
         return PB_FAIL(PB_ERR_FORMAT,
@@ -87,7 +98,9 @@ static pb_status read_checked(pb_record_source *source, bool sealed)
         pb_string_clear(&source->bytes);
         PB_TRY(read_bytes(source));
         seal_clear_open_mark(source->bytes.data, source->bytes.length);
-        PB_TRY(seal_check(source->bytes.data, source->bytes.length, &source->seal));
+        const pb_mapping file = {.data = source->bytes.data, .size = source->bytes.length};
+        source->total         = file.size;
+        PB_TRY(seal_check(&file, false, &source->seal));
         if (source->seal.state == SEAL_WHOLE || (source->seal.state == SEAL_NONE && !sealed)) {
             return PB_OK;
         }
@@ -162,10 +175,18 @@ static hid_t open_bytes(pb_string *bytes)
     return file;
 }
 
-static pb_status open_image(pb_record_source *source)
+/* Opens the file itself, which nothing replaces under the name of its descriptor. */
+static hid_t open_descriptor(const pb_record_source *source)
+{
+    char name[32];
+    snprintf(name, sizeof name, "/proc/self/fd/%d", source->fd);
+    return H5Fopen(access(name, R_OK) == 0 ? name : source->path, H5F_ACC_RDONLY, H5P_DEFAULT);
+}
+
+static pb_status open_file(pb_record_source *source)
 {
     hdf_quiet();
-    source->file = open_bytes(&source->bytes);
+    source->file = source->fd >= 0 ? open_descriptor(source) : open_bytes(&source->bytes);
     if (source->file >= 0) {
         return PB_OK;
     }
@@ -178,6 +199,40 @@ static pb_status open_image(pb_record_source *source)
     return pb_error_prefix(status, "%s", source_path(source));
 }
 
+/* Checks a large file where it is, and opens it; any other is left to read_checked. */
+static pb_status check_in_place(pb_record_source *source, bool sealed)
+{
+    pb_mapping file = {0};
+    struct stat named, opened;
+    int fd           = -1;
+    bool whole       = false;
+    pb_status status = PB_OK;
+
+    if (source->size > 0 || stat(source->path, &named) != 0 || !S_ISREG(named.st_mode) ||
+        named.st_size <= IMAGE_BYTES) {
+        return PB_OK;
+    }
+    PB_TRY(pb_file_open(source->path, &fd));
+    PB_TRY_GOTO(status, pb_mapping_open(source->path, &file), out);
+    /* Both are the same file unless it was just replaced. */
+    if (fstat(fd, &opened) != 0 || stat(source->path, &named) != 0 ||
+        opened.st_ino != named.st_ino || file.size <= IMAGE_BYTES ||
+        seal_has_open_mark(file.data, file.size)) {
+        goto out;
+    }
+    source->total = file.size;
+    PB_TRY_GOTO(status, seal_check(&file, true, &source->seal), out);
+    whole = source->seal.state == SEAL_WHOLE || (source->seal.state == SEAL_NONE && !sealed);
+out:
+    pb_mapping_close(&file);
+    if (whole) {
+        source->fd = fd;
+    } else {
+        (void)close(fd);
+    }
+    return status;
+}
+
 static pb_status open_part(const char *path, int64_t at, int64_t size, const char *label,
                            bool sealed, pb_record_source **out)
 {
@@ -186,13 +241,17 @@ static pb_status open_part(const char *path, int64_t at, int64_t size, const cha
 
     PB_TRY(PB_ALLOC(source, 1));
     source->file  = -1;
+    source->fd    = -1;
     source->users = 1;
     source->at    = at;
     source->size  = size;
     PB_TRY_GOTO(status, pb_record_set_text(&source->path, path), err);
     PB_TRY_GOTO(status, pb_record_set_text(&source->label, label), err);
-    PB_TRY_GOTO(status, read_checked(source, sealed), err);
-    PB_TRY_GOTO(status, open_image(source), err);
+    PB_TRY_GOTO(status, check_in_place(source, sealed), err);
+    if (source->fd < 0) {
+        PB_TRY_GOTO(status, read_checked(source, sealed), err);
+    }
+    PB_TRY_GOTO(status, open_file(source), err);
     *out = source;
     return PB_OK;
 

@@ -125,10 +125,53 @@ static void a_merged_file_knows_what_it_was_made_from(void **state)
     assert_string_equal(hash[4], hash[3]);
 }
 
+/* A merged file of many megabytes is checked and read where it is. */
+static void memory_does_not_grow_with_a_merged_file(void **state)
+{
+    enum { TEXT_BYTES = 1 << 20, TEXTS = 20 };
+    const char *directory = sample_directory();
+    pb_results r          = {0};
+    pb_record a, whole;
+    char *text = NULL;
+    char path[128];
+    const char *paths[1] = {path};
+
+    (void)state;
+    (void)snprintf(path, sizeof path, "%s/all.h5", directory);
+    assert_ok(sample_small("m", "d", "lora", 1, &a));
+    assert_ok(PB_ALLOC(text, TEXT_BYTES));
+    memset(text, 'x', TEXT_BYTES - 1);
+    for (int i = 0; i < TEXTS; i++) {
+        assert_ok(pb_record_add_prediction(&a, 100 + i, text, "label", 1, 1.0));
+    }
+    pb_memory_free(text);
+    assert_ok(pb_shard_write(directory, &a));
+    merge(directory, path);
+    size_t before = pb_memory_current();
+    pb_memory_peak_reset();
+    assert_ok(pb_results_open(paths, 1, &r));
+    assert_true(pb_memory_peak() - before < TEXT_BYTES);
+    assert_ok(sample_load(&r.records[0], &whole));
+    assert_int_equal(whole.predictions_count, a.predictions_count);
+    pb_record_clear(&whole);
+    pb_results_clear(&r);
+
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, -1000, SEEK_END), 0);
+    int byte = fgetc(f);
+    assert_int_equal(fseek(f, -1000, SEEK_END), 0);
+    assert_int_equal(fputc(byte ^ 1, f), byte ^ 1);
+    assert_int_equal(fclose(f), 0);
+    assert_error(pb_results_open(paths, 1, &r), PB_ERR_FORMAT, "no checksum matches");
+    pb_record_clear(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(a_stop_ends_opening_merging_and_hashing, returns_all_bytes),
+        cmocka_unit_test_teardown(memory_does_not_grow_with_a_merged_file, returns_all_bytes),
         cmocka_unit_test_teardown(a_merged_file_knows_what_it_was_made_from, returns_all_bytes),
     };
     return cmocka_run_group_tests_name("merge", tests, NULL, NULL);
