@@ -217,6 +217,17 @@ done:
     return status;
 }
 
+void attempts_forget(const char *directory, const pb_cell *cell)
+{
+    char *path       = NULL;
+    pb_status status = pb_cell_path(directory, FOLDER, cell, "", &path);
+    if (status == PB_OK) {
+        (void)unlink(path);
+    }
+    pb_memory_free(path);
+    pb_ignore(status, "earlier crashes of this cell stay counted");
+}
+
 /* Calls `take` with the cells that the file of a process names, and with the process. */
 static pb_status each_name(const char *path,
                            pb_status (*take)(void *context, const char *name, const char *who),

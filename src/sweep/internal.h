@@ -108,6 +108,8 @@ void attempts_tick(attempts *a);                /* called from time to time whil
 void attempts_over(attempts *a, int64_t index); /* the cell has a result */
 void attempts_end(attempts *a);                 /* of all, also when they are stopped */
 void attempts_close(attempts *a);               /* this process runs no more */
+/* A cell that was judged ATTEMPTS_SOME did not take its process down this time. */
+void attempts_forget(const char *directory, const pb_cell *cell);
 
 /* Counts the attempts of processes that went down. Only for the holder of the lock. */
 pb_status attempts_collect(const char *directory) PB_MUST_USE;

@@ -188,6 +188,11 @@ static pb_status run_cells(void *context, const pb_grid_cell *const *at, int64_t
     attempts_begin(&j->attempts, j->folder.path, cells, count);
     pb_status status = pb_cell_run(j->sweep->env, cells, count, &observer, keep, &run);
     attempts_end(&j->attempts);
+    for (int64_t i = 0; i < count; i++) {
+        if (j->folder.alone[at[i]->number]) {
+            attempts_forget(j->folder.path, cells[i]);
+        }
+    }
     for (int64_t i = 0; i < count && status != PB_OK; i++) {
         if (!outcomes[i].kept) {
             events_lost(&j->events, at[i], status);
