@@ -92,15 +92,12 @@ static pb_status put_cell(const page *p, const document_block *block, int64_t at
 
 static const char *title_of(const document_block *block)
 {
-    static const char *const titles[][2] = {{"scores", "Scores"},
-                                            {"truncated", "Rows that were cut"},
-                                            {"intervals", "Intervals"},
-                                            {"costs", "Costs"},
-                                            {"pscp", "PSCP"},
-                                            {"betas", "Other exponents"},
-                                            {"swaps", "Stability of ranks"},
-                                            {"paired", "Paired tests"},
-                                            {"machines", "Machines and versions"}};
+    static const char *const titles[][2] = {
+        {"scores", "Scores"},         {"truncated", "Rows that were cut"},
+        {"intervals", "Intervals"},   {"costs", "Costs"},
+        {"energy", "Energy"},         {"pscp", "PSCP"},
+        {"betas", "Other exponents"}, {"swaps", "Stability of ranks"},
+        {"paired", "Paired tests"},   {"machines", "Machines and versions"}};
 
     for (size_t i = 0; i < sizeof titles / sizeof *titles; i++) {
         if (strcmp(titles[i][0], block->name) == 0) {

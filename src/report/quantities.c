@@ -6,7 +6,14 @@
 
 void cost_quantities(const summary_cost *c, quantity out[COSTS])
 {
-    const quantity all[COSTS] = {
+    static const char *const energies[SUMMARY_COMPONENTS][SUMMARY_PARTS] = {
+        {"energy", "energy_train", "energy_validation", "energy_test"},
+        {"energy_package", "energy_package_train", "energy_package_validation",
+         "energy_package_test"},
+        {"energy_dram", "energy_dram_train", "energy_dram_validation", "energy_dram_test"},
+        {"energy_node", "energy_node_train", "energy_node_validation", "energy_node_test"},
+    };
+    const quantity first[] = {
         {"trainable_params", "1", c->params.mean, NAN, c->params.n},
         {"flops_minus_base", "TFLOP", c->flops_t.mean, NAN, c->flops_t.n},
         {"memory_peak", "GB", c->memory_gb.mean, c->memory_gb.std, c->memory_gb.n},
@@ -14,9 +21,15 @@ void cost_quantities(const summary_cost *c, quantity out[COSTS])
         {"seconds_train", "s", c->seconds_train.mean, c->seconds_train.std, c->seconds_train.n},
         {"tokens_per_second", "token/s", c->tokens_per_second.mean, c->tokens_per_second.std,
          c->tokens_per_second.n},
-        {"energy", "J", c->energy_j.mean, c->energy_j.std, c->energy_j.n},
     };
-    memcpy(out, all, sizeof all);
+    quantity *next = out + sizeof first / sizeof *first;
+    memcpy(out, first, sizeof first);
+    for (int i = 0; i < SUMMARY_COMPONENTS; i++) {
+        for (int p = 0; p < SUMMARY_PARTS; p++) {
+            const stats_mean *of = &c->energy_j[i][p];
+            *next++              = (quantity){energies[i][p], "J", of->mean, of->std, of->n};
+        }
+    }
 }
 
 void pscp_quantities(const summary_cost *c, quantity out[TERMS])

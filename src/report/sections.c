@@ -28,7 +28,7 @@ static pb_status add_cost(pb_table *table, const char *method, const summary_cos
     PB_TRY(pb_table_add_number(table, cost->system_gb.mean, 4));
     PB_TRY(pb_table_add_number(table, cost->seconds_train.mean, 2));
     PB_TRY(add_measured(table, &cost->tokens_per_second, cost->memory_gb.n, 1));
-    PB_TRY(pb_table_add_number(table, cost->energy_j.mean, 1));
+    PB_TRY(pb_table_add_number(table, cost->energy_j[0][0].mean, 1));
     return pb_table_add(table, "%" PRId64, cost->memory_gb.n);
 }
 
@@ -59,6 +59,43 @@ static pb_status add_costs(const summary *all, const pb_results *results, int64_
                         "1e9 bytes"));
     PB_TRY(pb_table_begin(document_table(doc), header, 1));
     return add_methods(all, results, m, add_cost, document_table(doc));
+}
+
+/* A row for each component that any cell knows. */
+static pb_status add_energy(pb_table *table, const char *method, const summary_cost *cost)
+{
+    static const char *const components[SUMMARY_COMPONENTS] = {"device", "package", "dram", "node"};
+
+    for (int i = 0; i < SUMMARY_COMPONENTS; i++) {
+        const stats_mean *parts = cost->energy_j[i];
+        if (parts[0].n > 0) {
+            PB_TRY(pb_table_add(table, "%s", method));
+            PB_TRY(pb_table_add(table, "%s", components[i]));
+            for (int p = 0; p < SUMMARY_PARTS; p++) {
+                PB_TRY(pb_table_add_number(table, parts[p].mean, 1));
+            }
+            PB_TRY(pb_table_add(table, "%" PRId64, parts[0].n));
+        }
+    }
+    return PB_OK;
+}
+
+static pb_status add_energies(const summary *all, const pb_results *results, int64_t m,
+                              document *doc)
+{
+    static const char *const header[] = {"method",       "energy of", "cell J", "training J",
+                                         "validation J", "test J",    "cells",  NULL};
+
+    PB_TRY(document_add(doc, DOCUMENT_SECTION, "energy",
+                        "energy: means over cells; what training, validation and test leave of "
+                        "the cell's is setup; the node contains the other components"));
+    pb_table *table = document_table(doc);
+    PB_TRY(pb_table_begin(table, header, 2));
+    PB_TRY(add_methods(all, results, m, add_energy, table));
+    if (table->count == table->columns) {
+        document_drop(doc); /* nothing is known */
+    }
+    return PB_OK;
 }
 
 /* The spread over seeds; a single seed has none. */
@@ -243,6 +280,7 @@ pb_status sections_make(const summary *all, const pb_results *results,
         PB_TRY(document_add(out, DOCUMENT_HEADING, NULL, "model %s", results->models[m]));
         PB_TRY(section_scores(all, results, m, out));
         PB_TRY(add_costs(all, results, m, out));
+        PB_TRY(add_energies(all, results, m, out));
         PB_TRY(add_pscps(all, results, m, out));
         PB_TRY(options->betas ? add_betas(all, results, m, out) : PB_OK);
         PB_TRY(section_paired(all, results, m, options->pairs, out));

@@ -93,30 +93,36 @@ static double value_flops(const pb_record *r)
     return r->flops_forward_t - r->flops_base_t;
 }
 
-static double value_memory(const pb_record *r)
-{
-    return r->memory_peak_gb;
-}
+#define MEMBER(name)                               \
+    static double value_##name(const pb_record *r) \
+    {                                              \
+        return r->name;                            \
+    }
 
-static double value_system(const pb_record *r)
-{
-    return r->memory_system_peak_gb;
-}
+MEMBER(memory_peak_gb)
+MEMBER(memory_system_peak_gb)
+MEMBER(seconds_train)
+MEMBER(tokens_per_second)
 
-static double value_seconds(const pb_record *r)
-{
-    return r->seconds_train;
-}
+#define ENERGY(of)                    \
+    MEMBER(energy_##of##j)            \
+    MEMBER(energy_##of##train_j)      \
+    MEMBER(energy_##of##validation_j) \
+    MEMBER(energy_##of##test_j)
 
-static double value_rate(const pb_record *r)
-{
-    return r->tokens_per_second;
-}
+ENERGY()
+ENERGY(package_)
+ENERGY(dram_)
+ENERGY(node_)
 
-static double value_energy(const pb_record *r)
-{
-    return r->energy_j;
-}
+#define PARTS(of)                                                                          \
+    {                                                                                      \
+        value_energy_##of##j, value_energy_##of##train_j, value_energy_##of##validation_j, \
+            value_energy_##of##test_j                                                      \
+    }
+
+static const cell_value energies[SUMMARY_COMPONENTS][SUMMARY_PARTS] = {PARTS(), PARTS(package_),
+                                                                       PARTS(dram_), PARTS(node_)};
 
 /* Statistics of one quantity over the data sets of a method, for one seed or all (-1). */
 static stats_mean over_cells(const pb_results *results, int64_t m, int64_t t, int64_t seed,
@@ -161,7 +167,7 @@ static void seed_spread(const pb_results *results, int64_t m, int64_t t, double 
             .score     = sum / (double)have,
             .params    = cost->params.mean,
             .flops_t   = cost->flops_t.mean,
-            .memory_gb = over_cells(results, m, t, s, value_memory, values).mean,
+            .memory_gb = over_cells(results, m, t, s, value_memory_peak_gb, values).mean,
         };
         if (pb_pscp(&inputs, &all->params, &result) == PB_OK) {
             pscp[n++] = result.pscp;
@@ -215,14 +221,19 @@ static void make_costs(const pb_results *results, double *values, summary *out)
                     cost->datasets++;
                 }
             }
-            cost->score             = cost->datasets > 0 ? sum / (double)cost->datasets : NAN;
-            cost->params            = over_cells(results, m, t, -1, value_params, values);
-            cost->flops_t           = over_cells(results, m, t, -1, value_flops, values);
-            cost->memory_gb         = over_cells(results, m, t, -1, value_memory, values);
-            cost->system_gb         = over_cells(results, m, t, -1, value_system, values);
-            cost->seconds_train     = over_cells(results, m, t, -1, value_seconds, values);
-            cost->tokens_per_second = over_cells(results, m, t, -1, value_rate, values);
-            cost->energy_j          = over_cells(results, m, t, -1, value_energy, values);
+            cost->score     = cost->datasets > 0 ? sum / (double)cost->datasets : NAN;
+            cost->params    = over_cells(results, m, t, -1, value_params, values);
+            cost->flops_t   = over_cells(results, m, t, -1, value_flops, values);
+            cost->memory_gb = over_cells(results, m, t, -1, value_memory_peak_gb, values);
+            cost->system_gb = over_cells(results, m, t, -1, value_memory_system_peak_gb, values);
+            cost->seconds_train = over_cells(results, m, t, -1, value_seconds_train, values);
+            cost->tokens_per_second =
+                over_cells(results, m, t, -1, value_tokens_per_second, values);
+            for (int i = 0; i < SUMMARY_COMPONENTS; i++) {
+                for (int p = 0; p < SUMMARY_PARTS; p++) {
+                    cost->energy_j[i][p] = over_cells(results, m, t, -1, energies[i][p], values);
+                }
+            }
             make_pscp(results, m, t, values, out, cost);
         }
     }

@@ -28,10 +28,15 @@ typedef struct summary_score {
 void summary_intervals(const double *lows, const double *highs, int64_t count,
                        summary_score *score);
 
+/* Energy of the device, the processors' packages, their memory, the node: in all of a cell, in
+ * training, validation, test. */
+enum { SUMMARY_COMPONENTS = 4, SUMMARY_PARTS = 4 };
+
 /* A (model, method): means over its cells, and PSCP. */
 typedef struct summary_cost {
-    stats_mean params, flops_t, memory_gb, seconds_train, tokens_per_second, energy_j;
+    stats_mean params, flops_t, memory_gb, seconds_train, tokens_per_second;
     stats_mean system_gb;
+    stats_mean energy_j[SUMMARY_COMPONENTS][SUMMARY_PARTS];
     double score; /* P: mean over data sets of the mean over seeds */
     int64_t datasets, datasets_planned;
     bool has_pscp;

@@ -53,8 +53,13 @@ class Device(case.Case):
         self.assertLessEqual(READ_BY_NVML.items(), provenance.items())
         for name in NAMES:
             self.assertIn(provenance[name], provenance["products"])
-        report = self.expect(program.run(["report", os.path.join(self.output, "tiny.h5"), "--json"]), 0).out
-        self.assertIn(f'"energy": {2 * (2 * validations + 3)}', re.sub(r"\.0\b", "", report))
+        path = os.path.join(self.output, "tiny.h5")
+        (costs,) = json.loads(self.expect(program.run(["report", path, "--json"]), 0).out)["costs"]
+        parts = {"": 2 * validations + 3, "_train": validations + 1, "_validation": validations, "_test": 1}
+        self.assertEqual({part: costs["energy" + part] for part in parts}, {part: 2 * n for part, n in parts.items()})
+        text = self.expect(program.run(["report", path]), 0).out
+        row = r" +".join(f"{2 * n}\\.0" for n in parts.values())
+        self.assertRegex(text, rf"(?m)^lora +device +{row} +1$")
 
     def test_a_counter_that_goes_backwards_is_not_believed(self):
         self.expect_no_energy(*self.run_one(env=nvml("whole", FAKE_NVML="backwards"))[:2], "the counter went backwards")

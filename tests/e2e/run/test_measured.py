@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What cells record of their costs: the energy that the system counts for the node, where a folder stands in for /sys and a
 thread lets its counters run; memory over time; operations and the share of the rate of products."""
+import json
 import os
 import re
 import threading
@@ -67,6 +68,13 @@ class Energy(case.Case):
             self.assertEqual(known["energy_" + part], "absent: the system has no such counter")
             self.assertEqual(cell[f"energy_{part}_j"], "nan")
         self.assertNotIn("energy", result.err)
+        report = ["report", os.path.join(self.output, "tiny.h5")]
+        (costs,) = json.loads(self.expect(program.run([*report, "--json"]), 0).out)["costs"]
+        for part, joules in zip(("", "_train", "_validation", "_test"), (whole, *parts)):
+            self.assertAlmostEqual(costs["energy_package" + part], joules, delta=1e-5 * whole)
+        self.assertIsNone(costs["energy_node_train"])
+        text = self.expect(program.run(report), 0).out
+        self.assertEqual(re.findall(r"(?m)^lora +(device|package|dram|node) ", text), ["package"])
 
     def test_each_process_of_a_node_has_an_equal_share(self):
         with Counters(os.path.join(self.folder, "sys")):
