@@ -151,7 +151,8 @@ static void check_greedy(const fixture *f, const golden_rows *rows, unsigned wit
     pb_memory_free(got.ids);
 }
 
-/* On the first checkpoint whatever the network does not save, and when it saves nothing at all. */
+/* On the first checkpoint whatever the network does not save, and when it saves nothing at all; not
+ * on a device, whose passes take long where it is pretended. */
 static void greedy_tokens_match(void **state)
 {
     (void)state;
@@ -161,11 +162,9 @@ static void greedy_tokens_match(void **state)
         open_fixture(checkpoints[i], &f);
         golden_rows_sequence(json_array_get(json_object_get(f.data, "sequences"), 0), &rows);
         check_greedy(&f, &rows, 0);
-        for (unsigned s = 0; i == 0 && s < PB_SAVING_COUNT; s++) {
-            check_greedy(&f, &rows, 1U << s);
-        }
-        if (i == 0) {
-            check_greedy(&f, &rows, ~0U);
+        bool each = i == 0 && strcmp(device_name(), "cuda") != 0;
+        for (unsigned s = 0; each && s <= PB_SAVING_COUNT; s++) {
+            check_greedy(&f, &rows, s < PB_SAVING_COUNT ? 1U << s : ~0U);
         }
         golden_rows_free(&rows);
         close_fixture(&f);
