@@ -2,9 +2,10 @@
 /* For LD_PRELOAD: makes system calls fail, as the environment specifies.
  *
  *     FAULT_FOLDERS  only files below these folders count, separated by ":"
- *     FAULT_CALL     open, read, map, write, fsync, rename or lock
+ *     FAULT_CALL     open, read, map, write, fsync, rename, lock or clock
  *     FAULT_AT       which call of that kind fails, from 1; 0: every one
- *     FAULT_ERRNO    the errno it fails with
+ *     FAULT_ERRNO    the errno it fails with; a write with FAULT_ERRNO=0 writes only half
+ *     FAULT_SECONDS  of clock: the time of day jumps by so many at that call
  *     FAULT_SIGNAL   in place of failing, the process is sent this signal before the call
  *     FAULT_COUNTS   this file gets a line "kind calls" for every kind, at the end
  *
@@ -23,11 +24,13 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { OPEN, READ, MAP, WRITE, FSYNC, RENAME, LOCK, KINDS, PATH_BYTES = 4096 };
+enum { OPEN, READ, MAP, WRITE, FSYNC, RENAME, LOCK, CLOCK, KINDS, PATH_BYTES = 4096 };
 
-static const char *const names[KINDS] = {"open", "read", "map", "write", "fsync", "rename", "lock"};
+static const char *const names[KINDS] = {"open",  "read",   "map",  "write",
+                                         "fsync", "rename", "lock", "clock"};
 static atomic_long calls[KINDS];
 
 static long number(const char *name)
@@ -131,11 +134,18 @@ OPENING(open64)
 READING(pread)
 READING(pread64)
 
-#define WRITING(name)                                                                 \
-    ssize_t name(int fd, const void *bytes, size_t size, off_t at);                   \
-    ssize_t name(int fd, const void *bytes, size_t size, off_t at)                    \
-    {                                                                                 \
-        return fails_on(WRITE, fd) ? -1 : syscall(SYS_pwrite64, fd, bytes, size, at); \
+/* How much of a write is made: all, half, or, with -1, nothing. */
+static ssize_t writable(int fd, size_t size)
+{
+    return !fails_on(WRITE, fd) ? (ssize_t)size : errno != 0 ? -1 : (ssize_t)(size + 1) / 2;
+}
+
+#define WRITING(name)                                                      \
+    ssize_t name(int fd, const void *bytes, size_t size, off_t at);        \
+    ssize_t name(int fd, const void *bytes, size_t size, off_t at)         \
+    {                                                                      \
+        ssize_t part = writable(fd, size);                                 \
+        return part < 0 ? -1 : syscall(SYS_pwrite64, fd, bytes, part, at); \
     }
 WRITING(pwrite)
 WRITING(pwrite64)
@@ -157,7 +167,8 @@ ssize_t read(int fd, void *bytes, size_t size)
 
 ssize_t write(int fd, const void *bytes, size_t size)
 {
-    return fails_on(WRITE, fd) ? -1 : syscall(SYS_write, fd, bytes, size);
+    ssize_t part = writable(fd, size);
+    return part < 0 ? -1 : syscall(SYS_write, fd, bytes, part);
 }
 
 size_t fwrite(const void *bytes, size_t size, size_t count, FILE *stream)
@@ -167,12 +178,12 @@ size_t fwrite(const void *bytes, size_t size, size_t count, FILE *stream)
     if (real == NULL) {
         *(void **)&real = dlsym(RTLD_NEXT, "fwrite");
     }
-    return fails_on(WRITE, fileno(stream)) ? 0 : real(bytes, size, count, stream);
+    return fails_on(WRITE, fileno(stream)) && errno != 0 ? 0 : real(bytes, size, count, stream);
 }
 
 int ftruncate(int fd, off_t size)
 {
-    return fails_on(WRITE, fd) ? -1 : (int)syscall(SYS_ftruncate, fd, size);
+    return fails_on(WRITE, fd) && errno != 0 ? -1 : (int)syscall(SYS_ftruncate, fd, size);
 }
 
 int fsync(int fd)
@@ -204,3 +215,26 @@ int flock(int fd, int operation)
     }
 CONTROL(fcntl)
 CONTROL(fcntl64)
+
+int clock_gettime(clockid_t id, struct timespec *now)
+{
+    const char *wanted = getenv("FAULT_CALL");
+    int result         = (int)syscall(SYS_clock_gettime, id, now);
+
+    if (id == CLOCK_REALTIME && wanted != NULL && strcmp(wanted, names[CLOCK]) == 0 &&
+        atomic_fetch_add(&calls[CLOCK], 1) + 1 >= number("FAULT_AT")) {
+        now->tv_sec += number("FAULT_SECONDS");
+    }
+    return result;
+}
+
+time_t time(time_t *out)
+{
+    struct timespec now = {0};
+
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    if (out != NULL) {
+        *out = now.tv_sec;
+    }
+    return now.tv_sec;
+}

@@ -23,10 +23,11 @@ ALWAYS = ("--set", "run.checkpoint_seconds=1e-6")
 
 class Runs(case.Case):
     device = ()
+    settings = TRAIN
 
     def setUp(self):
         super().setUp()
-        self.grid = self.world.grid([self.world.model()], [self.world.dataset()], METHODS, rest=TRAIN)
+        self.grid = self.world.grid([self.world.model()], [self.world.dataset()], METHODS, rest=self.settings)
         clean = os.path.join(self.folder, "clean")
         self.run_grid(self.grid, 0, clean, *self.device)
         self.expected = self.digest(os.path.join(clean, "tiny.h5"))
