@@ -396,6 +396,41 @@ static void every_call_may_fail(void **state)
     assert_true(failed > calls / 2); /* the others release something */
 }
 
+/* The calls of products with 17 … 16 + `kinds` rows. */
+static int64_t calls_of(pb_backend *be, void *memory, int kinds)
+{
+    enum { SIZE = 16, MOST = 1024 };
+    int64_t before = fake_cuda_count().calls;
+    float *data    = memory;
+    for (int64_t m = 17; m <= 16 + kinds; m++) {
+        pb_tensor c = pb_tensor_2d(data, PB_DTYPE_F32, m, SIZE);
+        pb_tensor a = pb_tensor_2d(data + MOST * SIZE, PB_DTYPE_F32, m, SIZE);
+        pb_tensor b = pb_tensor_2d(data + 2 * MOST * SIZE, PB_DTYPE_F32, SIZE, SIZE);
+        assert_ok(pb_matmul(be, &c, &a, &b, &(pb_matmul_args){.transpose_b = true, .alpha = 1.0f}));
+    }
+    return fake_cuda_count().calls - before;
+}
+
+/* What decoding needs: the heuristic is asked once for each number of rows, not in every step. */
+static void products_of_many_numbers_of_rows_are_kept(void **state)
+{
+    enum { FEW = 600, MANY = 1000 };
+    (void)state;
+    void *memory   = NULL;
+    pb_backend *be = opened();
+    assert_ok(pb_backend_alloc(be, sizeof(float) * 3 * 1024 * 16, &memory));
+    int64_t first = calls_of(be, memory, 1);
+    int64_t again = calls_of(be, memory, 1);
+    assert_true(again < first);
+    assert_true(calls_of(be, memory, FEW) > FEW * again);
+    assert_int_equal(calls_of(be, memory, FEW), FEW * again);
+    assert_true(calls_of(be, memory, MANY) > MANY * again);
+    assert_true(calls_of(be, memory, 1) > again); /* forgotten with all others */
+    assert_int_equal(calls_of(be, memory, 1), again);
+    pb_backend_free(be, memory);
+    pb_backend_close(be);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -408,6 +443,7 @@ int main(void)
         cmocka_unit_test(a_step_waits_for_the_numbers_of_the_one_before_alone),
         cmocka_unit_test(lack_of_memory_says_who_holds_it),
         cmocka_unit_test(every_call_may_fail),
+        cmocka_unit_test(products_of_many_numbers_of_rows_are_kept),
         cmocka_unit_test(a_lost_context_is_distinguished_from_a_failed_call),
     };
     return cmocka_run_group_tests_name("cuda_host_backend", tests, NULL, NULL);

@@ -20,7 +20,8 @@
 #include <string.h>
 
 enum {
-    KEPT         = 1024,     /* kinds of products that are kept */
+    PLACES       = 1024,     /* of products that are kept */
+    KEPT         = 768,      /* most of them */
     WORKSPACE    = 32 << 20, /* bytes */
     OWN_ROWS     = 16,       /* most rows of x Wᵀ that product.c computes */
     LT_ALIGNMENT = 16,       /* bytes, of addresses and rows that the library gets */
@@ -72,7 +73,8 @@ struct cuda_products {
     library lt;
     cublasLtHandle_t handle;
     cuda_block workspace;
-    product kept[KEPT];
+    product kept[PLACES];
+    int count; /* of these */
     char name[32];
 };
 
@@ -200,15 +202,21 @@ static void forget(const library *lt, product *p)
     *p = (product){0};
 }
 
+static void forget_all(cuda_products *all)
+{
+    for (int i = 0; i < PLACES; i++) {
+        forget(&all->lt, &all->kept[i]);
+    }
+    all->count = 0;
+}
+
 void cuda_products_close(cuda *c)
 {
     cuda_products *p = c->products;
     if (p == NULL) {
         return;
     }
-    for (int i = 0; i < KEPT; i++) {
-        forget(&p->lt, &p->kept[i]);
-    }
+    forget_all(p);
     if (p->handle != NULL) {
         LT_DROP(&p->lt, cublasLtDestroy(p->handle));
     }
@@ -307,18 +315,33 @@ static uint64_t hash_of(const kind *k)
     return hash ^ hash >> 32;
 }
 
-/* The kept product of a kind, which replaces another one where both have the same place. */
+/* Where the product of a kind is, or can be: at its place or at the next one that is free. */
+static product *place_of(cuda_products *all, const kind *k)
+{
+    product *p = &all->kept[hash_of(k) % PLACES];
+    while (p->made && memcmp(&p->kind, k, sizeof *k) != 0) {
+        p = p + 1 < all->kept + PLACES ? p + 1 : all->kept;
+    }
+    return p;
+}
+
+/* Numbers of rows come and go, those of generated tokens and of prompts most of all. Each has the
+ * algorithm that the library takes for it; when too many are kept, all are made again. */
 static pb_status find(cuda_products *all, const kind *k, const product **out)
 {
-    product *p = &all->kept[hash_of(k) % KEPT];
-    if (!p->made || memcmp(&p->kind, k, sizeof *k) != 0) {
-        forget(&all->lt, p);
+    product *p = place_of(all, k);
+    if (!p->made && all->count == KEPT) {
+        forget_all(all);
+        p = place_of(all, k);
+    }
+    if (!p->made) {
         p->kind          = *k;
         pb_status status = make_product(all, p);
         if (status != PB_OK) {
             forget(&all->lt, p);
             return PB_FRAME(status);
         }
+        all->count++;
     }
     *out = p;
     return PB_OK;
