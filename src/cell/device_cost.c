@@ -19,6 +19,8 @@ enum { TRAINED_VALUES = 5, SCHEDULE_VALUES = 2 };
  * factor that has room to be converted. */
 enum { PART_TERMS = 512, LARGEST_RANK = 256 };
 
+enum { LOGITS_ROWS = 1024 }; /* at once */
+
 typedef struct sizes {
     const pb_model_config *c;
     const pb_model *model;
@@ -153,10 +155,8 @@ static double largest_rank(const sizes *s, const pb_method *m)
 static double head_bytes(const sizes *s, const pb_method *m)
 {
     double vocab  = (double)s->c->vocab;
-    double chunk  = (double)(32 << 20) / (vocab * sizeof(float));
     double widest = larger(larger(2.0 * s->ff, s->queries + 2.0 * s->keys), s->width);
-    chunk         = larger(chunk, 16.0);
-    chunk         = chunk < s->labels ? chunk : s->labels;
+    double chunk  = LOGITS_ROWS < s->labels ? LOGITS_ROWS : s->labels;
     double factor = larger(s->rows * widest, chunk * vocab);
     double parts =
         factor / PART_TERMS + larger(s->rows * (double)s->c->heads, larger(widest, vocab));

@@ -10,6 +10,8 @@
 
 #define ALIGNMENT 64
 
+enum { DEVICE_CHUNK = 1024 }; /* rows of logits */
+
 typedef struct plan {
     char *base; /* NULL while counting */
     size_t used;
@@ -64,12 +66,14 @@ static pb_tensor place_vector(plan *p, pb_dtype dtype, int64_t n)
     return pb_tensor_1d(place_bytes(p, (size_t)n * pb_dtype_size(dtype)), dtype, n);
 }
 
-/* At most the outputs; where they may be padded, the labels: a padded batch has the same chunks. */
+/* On the CPU 32 MiB of logits, and at least 16 rows. On a device, which pads, as many rows as keep
+ * it busy. At most the outputs, or the labels there: a padded batch has the same chunks. */
 int64_t network_chunk(const pb_network *net, int64_t outs, int64_t labels)
 {
-    int64_t most  = pb_backend_pads(net->backend) && labels > 0 ? labels : outs;
+    bool device   = pb_backend_pads(net->backend);
+    int64_t most  = device && labels > 0 ? labels : outs;
     int64_t chunk = (INT64_C(32) << 20) / (net->config->vocab * (int64_t)sizeof(float));
-    chunk         = chunk < 16 ? 16 : chunk;
+    chunk         = device ? DEVICE_CHUNK : chunk < 16 ? 16 : chunk;
     return chunk < most ? chunk : most;
 }
 

@@ -236,21 +236,25 @@ static int64_t largest_rank(const pb_network *net)
     return largest < LARGEST_RANK ? largest : LARGEST_RANK;
 }
 
+/* For each kind of layer: attention takes other memory in another one. */
 pb_status network_reserve(pb_network *net, const pass *p)
 {
-    int64_t rows   = p->shape.rows;
-    int64_t widest = widest_factor(net->config);
-    int64_t head   = network_chunk(net, p->shape.outs, p->shape.labels) * net->config->vocab;
-    return pb_backend_reserve(
-        net->backend, &(pb_reserve_args){
-                          .plan         = layer_plan(net, p, 0),
-                          .norm_rows    = rows * net->config->heads,
-                          .factor       = rows * widest > head ? rows * widest : head,
-                          .weight       = largest_converted(net),
-                          .rank         = largest_rank(net),
-                          .inner        = widest > net->config->vocab ? widest : net->config->vocab,
-                          .narrow_types = has_narrow_weights(net),
-                      });
+    int64_t rows         = p->shape.rows;
+    int64_t widest       = widest_factor(net->config);
+    int64_t head         = network_chunk(net, p->shape.outs, p->shape.labels) * net->config->vocab;
+    pb_reserve_args args = {
+        .norm_rows    = rows * net->config->heads,
+        .factor       = rows * widest > head ? rows * widest : head,
+        .weight       = largest_converted(net),
+        .rank         = largest_rank(net),
+        .inner        = widest > net->config->vocab ? widest : net->config->vocab,
+        .narrow_types = has_narrow_weights(net),
+    };
+    for (int i = 0; i < PASS_PLANS; i++) {
+        args.plan = &p->page.plans[i];
+        PB_TRY(args.plan->parts != NULL ? pb_backend_reserve(net->backend, &args) : PB_OK);
+    }
+    return PB_OK;
 }
 
 /* What the method puts before the tokens, and the rows of their ids. */
