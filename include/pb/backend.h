@@ -82,6 +82,8 @@ typedef struct pb_backend_ops {
     pb_dtype (*activation)(const pb_backend *be); /* absent: F32 */
     /* Prepares products of this type, and describes them. Absent: there is nothing to prepare. */
     pb_status (*use_dtype)(pb_backend *be, pb_dtype dtype);
+    /* Absent: the backend has no choice of libraries. */
+    pb_status (*use_products)(pb_backend *be, const char *text);
     /* Seconds of work that the backend measures itself: forgotten; added to be->work. Absent: the
      * fronts measure the time that a call takes. */
     void (*work_reset)(pb_backend *be);
@@ -105,8 +107,17 @@ pb_status pb_backend_open(const char *name, int device, int threads, pb_backend 
 void pb_backend_close(pb_backend *be); /* accepts NULL */
 /* BF16: both factors of every pb_matmul are rounded to it, sums are F32, attention and all else
  * stay F32; F32, as opened: nothing is rounded. Products are tried at once: PB_ERR_NUMERIC when
- * they are wrong, and nothing is rounded. Counted work starts at 0. */
+ * they are wrong, and nothing is rounded. Counted work starts at 0. On the CPU the CBLAS computes
+ * all products of F32, and oneDNN those of BF16 factors where it is well ahead. */
 pb_status pb_backend_use_dtype(pb_backend *be, pb_dtype dtype) PB_MUST_USE;
+/* Which library computes products of a transposition and shape class: "auto" measures, "blas" takes
+ * the CBLAS for all, any other text is what pb_backend_products returned, here or on another
+ * machine. PB_ERR_CONFIG when this machine cannot do as it says, PB_ERR_NUMERIC when it would be
+ * wrong; the CBLAS computes everything then. Part of the description, since the last digits depend
+ * on it. */
+pb_status pb_backend_use_products(pb_backend *be, const char *text) PB_MUST_USE;
+enum { PB_PRODUCTS_SIZE = 32 };
+const char *pb_backend_products(const pb_backend *be); /* "" where there is no choice */
 /* Whether work that recurs may be recorded once and replayed, where the backend can do that; on by
  * default. Results do not change. */
 void pb_backend_use_graphs(pb_backend *be, bool graphs);

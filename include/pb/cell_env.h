@@ -20,6 +20,7 @@ typedef struct pb_cell_setup {
     int threads;    /* part of every cell's configuration; 0: one per processor of the process */
     pb_dtype dtype; /* F32 or BF16, see pb_backend_use_dtype */
     bool graphs;    /* see pb_backend_use_graphs; changes no result */
+    const char *products; /* see pb_backend_use_products; NULL: as pb_backend_use_dtype has them */
     /* For a plan: the rate of products, which is then not measured, and no device is opened; 0: it
      * is measured. */
     double gflops;
@@ -37,6 +38,11 @@ extern const pb_config_field pb_cell_eval_fields[];
 pb_status pb_cell_env_open(const pb_cell_setup *setup, pb_comm *comm,
                            pb_cell_env **out) PB_MUST_USE;
 void pb_cell_env_close(pb_cell_env *env); /* accepts NULL */
+
+/* Measures which library should compute products: a text for the next. On one process. */
+pb_status pb_cell_env_measure_products(pb_cell_env *env, char text[PB_PRODUCTS_SIZE]) PB_MUST_USE;
+/* See pb_backend_use_products; the same text on every process. Collective. */
+pb_status pb_cell_env_use_products(pb_cell_env *env, const char *text) PB_MUST_USE;
 
 /* The memory of the backend, in a plan that of the device planned for, is the host's. */
 bool pb_cell_env_on_host(const pb_cell_env *env);

@@ -35,6 +35,7 @@ typedef struct pb_grid_run_options {
     char *device; /* auto, or a backend of this build */
     int dtype;    /* 0 f32, 1 bf16 */
     int64_t threads;
+    char *products;              /* see pb_backend_use_products */
     int64_t group;               /* processes that share a cell: 1 */
     int64_t gang;                /* most cells that train together; 0: "auto" */
     int save_adapters;           /* 0 none, 1 best */

@@ -27,6 +27,7 @@ typedef struct pb_sweep_options {
     int64_t set_count;
     const char *device;         /* NULL: run.device */
     const char *dtype;          /* "f32" or "bf16"; NULL: run.dtype */
+    const char *products;       /* see pb_backend_use_products; NULL: run.products */
     double gflops;              /* of a plan, see pb_cell_setup */
     const pb_rates *rates;      /* likewise */
     bool has_threads;           /* else run.threads */

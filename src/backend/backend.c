@@ -114,6 +114,26 @@ pb_status pb_backend_use_dtype(pb_backend *be, pb_dtype dtype)
     return status;
 }
 
+pb_status pb_backend_use_products(pb_backend *be, const char *text)
+{
+    pb_status status = PB_OK;
+    rows_forget(be);
+    if (be->ops->use_products != NULL) {
+        status = be->ops->use_products(be, text);
+    } else if (strcmp(text, "auto") != 0 && strcmp(text, "blas") != 0) {
+        status = PB_FAIL(PB_ERR_CONFIG,
+                         "products = \"%s\": backend %s has one library for them; choose auto",
+                         text, be->ops->name);
+    }
+    be->work = (pb_backend_work){0};
+    return status;
+}
+
+const char *pb_backend_products(const pb_backend *be)
+{
+    return be->products;
+}
+
 void pb_backend_use_graphs(pb_backend *be, bool graphs)
 {
     be->plain = !graphs;

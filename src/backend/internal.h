@@ -14,11 +14,12 @@ struct pb_backend {
     const pb_backend_ops *ops;
     int threads;
     char describe[DESCRIBE_SIZE];
-    char warning[DESCRIBE_SIZE]; /* what makes it slow, "" when there is nothing */
-    char note[DESCRIBE_SIZE];    /* what else should be known, likewise */
-    char absent[DESCRIBE_SIZE];  /* why "auto" took no better one, likewise */
-    pb_device_id device_id;      /* see pb_backend_device_id */
-    bool bf16;                   /* the factors of products are rounded to BF16 */
+    char products[PB_PRODUCTS_SIZE]; /* see pb_backend_products */
+    char warning[DESCRIBE_SIZE];     /* what makes it slow, "" when there is nothing */
+    char note[DESCRIBE_SIZE];        /* what else should be known, likewise */
+    char absent[DESCRIBE_SIZE];      /* why "auto" took no better one, likewise */
+    pb_device_id device_id;          /* see pb_backend_device_id */
+    bool bf16;                       /* the factors of products are rounded to BF16 */
     bool timing;
     pb_work_part part; /* since part_begin (clock) */
     double part_begin;

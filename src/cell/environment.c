@@ -84,6 +84,9 @@ static pb_status open_backend(pb_cell_env *env)
     pb_backend_warn(env->backend);
     env->on_device = !pb_backend_is_host(env->backend);
     PB_TRY(pb_backend_use_dtype(env->backend, env->setup.dtype));
+    if (env->setup.products != NULL) {
+        PB_TRY(pb_backend_use_products(env->backend, env->setup.products));
+    }
     pb_backend_use_graphs(env->backend, env->setup.graphs);
     PB_TRY(pb_cell_gemm_rate(env->backend, 0, &env->gemm_gflops));
     env->rates = pb_rates_of_product(env->gemm_gflops);
@@ -171,6 +174,19 @@ pb_status pb_cell_env_open(const pb_cell_setup *setup, pb_comm *comm, pb_cell_en
 err_env:
     pb_cell_env_close(env);
     return status;
+}
+
+pb_status pb_cell_env_measure_products(pb_cell_env *env, char text[PB_PRODUCTS_SIZE])
+{
+    PB_TRY(pb_backend_use_products(env->backend, "auto"));
+    (void)snprintf(text, PB_PRODUCTS_SIZE, "%s", pb_backend_products(env->backend));
+    return PB_OK;
+}
+
+pb_status pb_cell_env_use_products(pb_cell_env *env, const char *text)
+{
+    PB_TRY(pb_comm_agree(env->comm, pb_backend_use_products(env->backend, text)));
+    return check_backends(env);
 }
 
 bool pb_cell_env_on_host(const pb_cell_env *env)

@@ -94,6 +94,10 @@ pb_status pb_cell_provenance(const pb_cell_env *env, pb_record *record)
     PB_TRY(pb_record_add_provenance(record, "cpu", text));
     PB_TRY(pb_record_add_provenance(record, "backend", pb_backend_name(env->backend)));
     PB_TRY(pb_record_add_provenance(record, "products", pb_backend_describe(env->backend)));
+    if (*pb_backend_products(env->backend) != '\0') {
+        PB_TRY(
+            pb_record_add_provenance(record, "products_choice", pb_backend_products(env->backend)));
+    }
     PB_TRY(pb_backend_facts(env->backend, put_fact, record));
     PB_TRY(add_kernels(record));
     PB_TRY(pb_record_add_provenance(record, "hdf5", pb_results_library()));

@@ -188,10 +188,11 @@ pb_status pb_recorded_setup(const pb_record *record, pb_cell_setup *out)
         return PB_FAIL(PB_ERR_FORMAT, "the record does not say on which backend, with how many "
                                       "threads and in which type its cell was computed");
     }
-    *out = (pb_cell_setup){.backend = backend,
-                           .threads = (int)strtol(threads, NULL, 10),
-                           .dtype   = strcmp(dtype, "bf16") == 0 ? PB_DTYPE_BF16 : PB_DTYPE_F32,
-                           .graphs  = true};
+    *out = (pb_cell_setup){.backend  = backend,
+                           .threads  = (int)strtol(threads, NULL, 10),
+                           .dtype    = strcmp(dtype, "bf16") == 0 ? PB_DTYPE_BF16 : PB_DTYPE_F32,
+                           .products = pb_record_find_provenance(record, "products_choice"),
+                           .graphs   = true};
     return PB_OK;
 }
 

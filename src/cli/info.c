@@ -149,10 +149,11 @@ static pb_status run(pb_cli *cli)
     pb_record_init(&facts);
     PB_TRY(pb_cli_device(cli, &device, &number));
     setup = (pb_cell_setup){
-        .backend = device,
-        .device  = number,
-        .threads = (int)pb_cli_int(cli, "threads"),
-        .dtype   = pb_cli_dtype(cli),
+        .backend  = device,
+        .device   = number,
+        .threads  = (int)pb_cli_int(cli, "threads"),
+        .dtype    = pb_cli_dtype(cli),
+        .products = pb_cli_text(cli, "products"),
     };
     PB_TRY_GOTO(status, pb_cell_env_open(&setup, cli->comm, &env), done);
     PB_TRY_GOTO(status, pb_cell_provenance(env, &facts), done);

@@ -94,8 +94,10 @@ static pb_status open_cell(const pb_cli *cli, const char *method, const pb_confi
 
 static pb_status open_environment(const pb_cli *cli, const pb_cell *cell, pb_cell_env **out)
 {
-    pb_cell_setup setup = {
-        .threads = (int)pb_cli_int(cli, "threads"), .dtype = pb_cli_dtype(cli), .graphs = true};
+    pb_cell_setup setup = {.threads  = (int)pb_cli_int(cli, "threads"),
+                           .dtype    = pb_cli_dtype(cli),
+                           .graphs   = true,
+                           .products = pb_cli_text(cli, "products")};
     PB_TRY(pb_cli_device(cli, &setup.backend, &setup.device));
     PB_TRY(pb_cell_env_open(&setup, cli->comm, out));
     PB_TRY(pb_cell_env_add_model(*out, cell));

@@ -204,7 +204,7 @@ out:
 }
 
 /* The seeds of a sweep are an axis. */
-static const char *const without[] = {"seed", NULL};
+static const char *const without[] = {"seed", "products", NULL};
 
 const pb_command command_plan = {
     .name = "plan",

@@ -103,6 +103,10 @@ static pb_status set_up(const replay *r, pb_cell_setup *setup)
     if (pb_cli_given(r->cli, "dtype")) {
         setup->dtype = pb_cli_dtype(r->cli);
     }
+    if (pb_cli_given(r->cli, "device") || pb_cli_given(r->cli, "dtype") ||
+        pb_cli_given(r->cli, "products")) { /* a choice is for a backend and a type */
+        setup->products = pb_cli_text(r->cli, "products");
+    }
     return PB_OK;
 }
 
@@ -391,7 +395,7 @@ const pb_command command_replay = {
         "are those of the record; files with other contents than recorded are refused. "
         "On the same kind of machine, with the same libraries, the results are equal bit for bit; "
         "otherwise what differs is named: machine, versions, numbers, losses, predictions. "
-        "--device, --dtype and --threads change the setup. Exit code 0: equal; 1: "
+        "--device, --dtype, --threads and --products change the setup. Exit code 0: equal; 1: "
         "results differ; 2: the cell cannot be run again.\n",
     .options       = {options},
     .min_arguments = 1,

@@ -51,6 +51,7 @@ static pb_status run_sweep(pb_cli *cli)
                                 .output        = pb_cli_text(cli, "output"),
                                 .events        = pb_cli_text(cli, "events"),
                                 .mllog         = pb_cli_text(cli, "mllog"),
+                                .products      = pb_cli_text(cli, "products"),
                                 .no_cache      = pb_cli_flag(cli, "no-cache"),
                                 .keep_going    = pb_cli_flag(cli, "keep-going"),
                                 .retry_failed  = pb_cli_flag(cli, "retry-failed"),

@@ -140,7 +140,9 @@ pb_status session_open_backend(const pb_cli *cli, session *s)
     PB_TRY(pb_backend_open(device, number, (int)pb_cli_int(cli, "threads"), &s->backend));
     pb_backend_warn(s->backend);
     pb_processors_report(pb_backend_threads(s->backend), pb_cli_int(cli, "threads") == 0);
-    return pb_backend_use_dtype(s->backend, pb_cli_dtype(cli));
+    PB_TRY(pb_backend_use_dtype(s->backend, pb_cli_dtype(cli)));
+    const char *products = pb_cli_text(cli, "products");
+    return products != NULL ? pb_backend_use_products(s->backend, products) : PB_OK;
 }
 
 static pb_status open_parts(const pb_cli *cli, const char *method, uint64_t seed, session *s)

@@ -31,6 +31,10 @@ const pb_config_field pb_grid_run_fields[] = {
     PB_FIELD_CHOICE(pb_grid_run_options, dtype, 0, dtypes, "type of the numbers computed with"),
     PB_FIELD_INT(pb_grid_run_options, threads, 1, 0, 4096, "",
                  "threads per process, 0 for all that it may use"),
+    PB_FIELD_TEXT(pb_grid_run_options, products, "",
+                  "which library computes products on the CPU: auto measures once and keeps the "
+                  "choice in the folder of the results, blas, or such a choice; empty: environment "
+                  "PB_PRODUCTS, else auto"),
     PB_FIELD_INT(pb_grid_run_options, group, 1, 1, 1, "",
                  "processes that share a cell; only 1 in this version"),
     PB_FIELD_INT_OR(pb_grid_run_options, gang, 1, 1, 64, "", "auto",

@@ -20,7 +20,8 @@ static pb_status options_text(const pb_sweep *s, pb_string *out)
 {
     const pb_sweep_options *o      = &s->options;
     const pb_grid_run_options *run = pb_grid_get_run(s->grid);
-    const char *const typed[]      = {"output", o->output, "device", o->device, "dtype", o->dtype};
+    const char *const typed[]      = {"output", o->output, "device",   o->device,
+                                      "dtype",  o->dtype,  "products", o->products};
     for (size_t i = 0; i < sizeof typed / sizeof *typed; i += 2) {
         if (typed[i + 1] != NULL) {
             PB_TRY(pb_string_printf(out, "--%s %s\n", typed[i], typed[i + 1]));
@@ -31,8 +32,9 @@ static pb_status options_text(const pb_sweep *s, pb_string *out)
     }
     PB_TRY(pb_string_printf(out, "sweep.name = \"%s\"\n", pb_grid_get_sweep(s->grid)->name));
     PB_TRY(pb_string_printf(out, "run.output = \"%s\"\n", run->output));
-    PB_TRY(pb_string_printf(out, "run.threads = %" PRId64 "\nrun.dtype = %d\nrun.device = %s\n",
-                            run->threads, run->dtype, run->device));
+    PB_TRY(pb_string_printf(
+        out, "run.threads = %" PRId64 "\nrun.dtype = %d\nrun.device = %s\nrun.products = %s\n",
+        run->threads, run->dtype, run->device, run->products));
     PB_TRY(pb_string_printf(out,
                             "run.gang = %" PRId64 "\nrun.graphs = %d\nrun.save_adapters = %d\n"
                             "run.pack_cells = %" PRId64 "\n",

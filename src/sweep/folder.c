@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static pb_status find_path(const pb_sweep *s, pb_string *out)
+static pb_status put_path(const pb_sweep *s, pb_string *out)
 {
     const char *given = s->options.output;
     const char *set   = pb_grid_get_run(s->grid)->output;
@@ -21,6 +21,14 @@ static pb_status find_path(const pb_sweep *s, pb_string *out)
         return pb_string_puts(out, set);
     }
     return pb_string_printf(out, "results/%s", pb_sweep_name(s));
+}
+
+pb_status folder_path(const pb_sweep *s, char **out)
+{
+    pb_string path = {0};
+    PB_TRY(put_path(s, &path));
+    *out = path.data;
+    return PB_OK;
 }
 
 /* The command as typed, from the system; only the grid file if the system does not provide it. */
@@ -98,12 +106,10 @@ static pb_status open_first(const pb_sweep *s, folder *f)
 
 pb_status folder_open(const pb_sweep *s, folder *out)
 {
-    pb_string path = {0};
-    folder f       = {0};
+    folder f = {0};
     pb_status status;
 
-    PB_TRY(find_path(s, &path));
-    f.path = path.data;
+    PB_TRY(folder_path(s, &f.path));
     PB_TRY_GOTO(status, PB_ALLOC(f.done, s->cells.count), err_folder);
     PB_TRY_GOTO(status, PB_ALLOC(f.alone, s->cells.count), err_folder);
     if (pb_comm_rank(s->comm) == 0) {

@@ -20,6 +20,8 @@ struct pb_sweep {
 
 /* ---------------------------------------------------------------- sweep.c */
 
+pb_dtype sweep_dtype(const pb_sweep *s); /* --dtype, else run.dtype */
+
 /* Opens the weights of the models that can be used. Collective. */
 pb_status sweep_load_models(pb_sweep *s) PB_MUST_USE;
 
@@ -82,12 +84,21 @@ typedef struct folder {
     char shards[PB_HASH_TEXT]; /* of the shards present at the start */
 } folder;
 
+/* Where a run of the sweep has its results; to be freed with pb_memory_free. */
+pb_status folder_path(const pb_sweep *s, char **out) PB_MUST_USE;
+
 /* Makes the folder, locks it and writes the plan into it. */
 pb_status folder_open(const pb_sweep *s, folder *out) PB_MUST_USE;
 void folder_close(folder *f); /* accepts a zeroed one */
 
 /* Marks the cells that have a shard of their configuration. */
 pb_status done_find(const pb_sweep *s, folder *f) PB_MUST_USE;
+
+/* ---------------------------------------------------------------- products.c */
+
+/* Settles which library computes products: as the folder of the results has it, else by a
+ * measurement that is then kept there. Before the hashes, which depend on it. Collective. */
+pb_status products_settle(const pb_sweep *s) PB_MUST_USE;
 
 /* ---------------------------------------------------------------- attempts.c */
 

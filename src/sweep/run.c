@@ -320,6 +320,7 @@ static pb_status prepare(job *j)
     PB_TRY(check_stop(s));
     PB_TRY(check_all(s));
     PB_TRY(check_stop(s));
+    PB_TRY(products_settle(s));
     PB_TRY(sweep_hash(s));
     PB_TRY(check_stop(s));
     PB_TRY(pb_comm_agree(s->comm, open_folder(j)));

@@ -11,6 +11,13 @@
 #include <string.h>
 #include <unistd.h>
 
+pb_dtype sweep_dtype(const pb_sweep *s)
+{
+    const char *typed = s->options.dtype;
+    bool bf16 = typed != NULL ? strcmp(typed, "bf16") == 0 : pb_grid_get_run(s->grid)->dtype == 1;
+    return bf16 ? PB_DTYPE_BF16 : PB_DTYPE_F32;
+}
+
 /* Options override the group `run`. */
 static pb_status open_environment(pb_sweep *s)
 {
@@ -20,13 +27,10 @@ static pb_status open_environment(pb_sweep *s)
                                        .rates   = options->rates,
                                        .threads = (int)run->threads,
                                        .graphs  = run->graphs,
-                                       .dtype   = run->dtype == 1 ? PB_DTYPE_BF16 : PB_DTYPE_F32};
+                                       .dtype   = sweep_dtype(s)};
     char place[512];
     if (options->has_threads) {
         setup.threads = (int)options->threads;
-    }
-    if (options->dtype != NULL) {
-        setup.dtype = strcmp(options->dtype, "bf16") == 0 ? PB_DTYPE_BF16 : PB_DTYPE_F32;
     }
     const char *device = options->device != NULL ? options->device : run->device;
     pb_status status =

@@ -14,8 +14,12 @@ const char *device_name(void)
 
 pb_backend *device_open(int threads)
 {
-    pb_backend *be = NULL;
+    const char *products = getenv("PB_TEST_PRODUCTS");
+    pb_backend *be       = NULL;
     assert_ok(pb_backend_open(device_name(), 0, threads, &be));
+    if (products != NULL) {
+        assert_ok(pb_backend_use_products(be, products));
+    }
     return be;
 }
 

@@ -10,6 +10,7 @@
 
 /* $PB_TEST_BACKEND, else "cpu". */
 const char *device_name(void);
+/* With products as $PB_TEST_PRODUCTS has them, if it is set. */
 pb_backend *device_open(int threads);
 /* Whether a registered backend finds no device on this machine; reported on stderr. */
 bool device_is_absent(const char *backend);

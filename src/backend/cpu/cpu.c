@@ -151,7 +151,8 @@ static pb_status cpu_open(int device, int threads, pb_backend **out)
     c->base.threads = threads > 0 ? threads : kernels_all_threads();
     describe(&c->base, &kernels);
     c->described = strlen(c->base.describe);
-    *out         = &c->base;
+    products_write(&c->products, c->base.products);
+    *out = &c->base;
     return PB_OK;
 }
 
@@ -171,7 +172,7 @@ static void cpu_close(pb_backend *be)
 {
     if (be != NULL) {
         cpu_trim(be);
-        onednn_close(((cpu *)be)->narrow);
+        onednn_close(((cpu *)be)->onednn);
         pb_memory_free(be);
     }
 }
@@ -220,20 +221,21 @@ static pb_status cpu_reserve(pb_backend *be, const pb_reserve_args *args)
 }
 
 const pb_backend_ops backend_cpu = {
-    .name      = "cpu",
-    .is_host   = true,
-    .open      = cpu_open,
-    .close     = cpu_close,
-    .alloc     = cpu_alloc,
-    .free      = cpu_free,
-    .reserve   = cpu_reserve,
-    .trim      = cpu_trim,
-    .sync      = cpu_sync,
-    .use_dtype = cpu_use_dtype,
-    .page_list = cpu_page_list,
-    .page_plan = cpu_page_plan,
-    .post      = cpu_post,
-    .take      = cpu_take,
+    .name         = "cpu",
+    .is_host      = true,
+    .open         = cpu_open,
+    .close        = cpu_close,
+    .alloc        = cpu_alloc,
+    .free         = cpu_free,
+    .reserve      = cpu_reserve,
+    .trim         = cpu_trim,
+    .sync         = cpu_sync,
+    .use_dtype    = cpu_use_dtype,
+    .use_products = cpu_use_products,
+    .page_list    = cpu_page_list,
+    .page_plan    = cpu_page_plan,
+    .post         = cpu_post,
+    .take         = cpu_take,
 #define PB_OPERATION(name, ...) .name = cpu_##name,
 #include "pb/operations.def"
 };

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "internal.h"
+#include "products.h"
 
 #include <stddef.h>
 
@@ -19,7 +20,8 @@ typedef struct cpu {
     cpu_block plans[PB_PAGE_PLANS];
     cpu_block posted[PB_SLOTS];
     int64_t posted_count[PB_SLOTS];
-    struct onednn *narrow; /* multiplies BF16 factors; NULL: the CBLAS does, in F32 */
+    products products;
+    struct onednn *onednn; /* NULL where it has no part in them */
     size_t described;      /* bytes of base.describe without it */
 } cpu;
 
@@ -77,6 +79,7 @@ void cpu_column_sum(pb_backend *be, float *out, const pb_tensor *a, const pb_ten
 pb_status cpu_page_list(pb_backend *be, const int32_t *host, pb_list *list);
 pb_status cpu_page_plan(pb_backend *be, int index, pb_attention_plan *plan);
 pb_status cpu_use_dtype(pb_backend *be, pb_dtype dtype);
+pb_status cpu_use_products(pb_backend *be, const char *text);
 pb_status cpu_post(pb_backend *be, int slot, const pb_tensor *numbers);
 pb_status cpu_take(pb_backend *be, int slot, double *values);
 

@@ -2,10 +2,11 @@
 /* C = alpha op(A) op(B) + beta C.
  *
  * The product is cut into tiles of C by its shape alone; each tile is one single-threaded call of
- * the CBLAS, and threads share the tiles: the result does not depend on their number. Products of
- * few rows with a transposed B (decoding: x W^T) are dot products of our own: there a row of C has
- * the same bits whatever the other rows are, and W is read once. Above DOT_ROWS rows a row's bits
- * may depend on how many rows there are, as the CBLAS chooses.
+ * the CBLAS or of oneDNN, as the front has it (front.c), and threads share the tiles: the result
+ * does not depend on their number. Products of few rows with a transposed B (decoding: x W^T) are
+ * dot products of our own: there a row of C has the same bits whatever the other rows are, and W is
+ * read once. Above DOT_ROWS rows a row's bits may depend on how many rows there are, as the CBLAS
+ * chooses.
  *
  * B may be a frozen weight of 16 bits, used in place: strips of it become F32, exactly, in
  * scratch just before they are multiplied, once for every band of rows. With bf16 factors the
@@ -37,8 +38,9 @@ typedef struct product {
     pb_tensor *c;
     const pb_matmul_args *args;
     int64_t m, n, k;
+    onednn *onednn; /* NULL: by the CBLAS */
     bool rounds;    /* factors are rounded to BF16 … */
-    onednn *narrow; /* … and are in that type, for this library; NULL: in F32 */
+    bool narrow;    /* … and are in that type, for oneDNN; else in F32 */
     int64_t strip;  /* columns of C in one strip of a B that is converted; 0: it is used as it is */
     void *scratch;  /* of all threads, strip · k elements each, in whole cache lines */
 } product;
@@ -46,7 +48,7 @@ typedef struct product {
 /* Of an element in scratch. */
 static size_t element_bytes(const product *p)
 {
-    return p->narrow != NULL ? sizeof(uint16_t) : sizeof(float);
+    return p->narrow ? sizeof(uint16_t) : sizeof(float);
 }
 
 static size_t strip_bytes(const product *p)
@@ -78,7 +80,7 @@ static void put(const product *p, int64_t row, int64_t column, float sum)
 /* A run of B as it is multiplied. */
 static void take_b(const product *p, void *out, const void *from, int64_t n)
 {
-    if (p->narrow != NULL) {
+    if (p->narrow) {
         pb_floats_to_bf16(out, from, p->b->dtype, n);
         return;
     }
@@ -132,8 +134,8 @@ static int64_t leading(const pb_tensor *t)
     return t->shape[0] > 1 ? t->stride : t->shape[1];
 }
 
-static onednn_product narrow_part(const product *p, int64_t row, int64_t rows, int64_t column,
-                                  int64_t columns)
+static onednn_product part_of(const product *p, int64_t row, int64_t rows, int64_t column,
+                              int64_t columns)
 {
     bool turned = p->args->transpose_a;
     return (onednn_product){.m           = rows,
@@ -145,7 +147,9 @@ static onednn_product narrow_part(const product *p, int64_t row, int64_t rows, i
                             .ldc         = leading(p->c),
                             .transpose_a = turned,
                             .transpose_b = p->args->transpose_b,
-                            .adds        = p->args->beta != 0.0f};
+                            .bf16        = p->narrow,
+                            .alpha       = p->args->alpha,
+                            .beta        = p->args->beta};
 }
 
 /* The part of C at `column` from B's part at `b`. Returns 0, or the library's status: messages of
@@ -154,11 +158,11 @@ static int multiply(const product *p, int64_t row, int64_t rows, int64_t column,
                     const void *b, int64_t ldb)
 {
     const pb_matmul_args *args = p->args;
-    if (p->narrow != NULL) {
-        onednn_product part = narrow_part(p, row, rows, column, columns);
+    if (p->onednn != NULL) {
+        onednn_product part = part_of(p, row, rows, column, columns);
         part.b              = b;
         part.ldb            = ldb;
-        return onednn_multiply(p->narrow, &part);
+        return onednn_multiply(p->onednn, &part);
     }
     const float *a = args->transpose_a ? (const float *)p->a->data + row : cpu_row(p->a, row);
     cblas_sgemm(CblasRowMajor, args->transpose_a ? CblasTrans : CblasNoTrans,
@@ -255,12 +259,16 @@ static bool is_dot(const product *p)
     return p->m <= DOT_ROWS && p->args->transpose_b && !p->args->transpose_a;
 }
 
-/* oneDNN's, where it multiplies all of the product. */
-static onednn *narrow_of(const pb_backend *be, const product *p)
+/* As the front has it, where the library multiplies all of the product. */
+static void choose_library(const pb_backend *be, product *p)
 {
+    const cpu *c               = (const cpu *)be;
     const pb_matmul_args *args = p->args;
-    bool fits = args->alpha == 1.0f && (args->beta == 0.0f || args->beta == 1.0f) && !is_dot(p);
-    return be->bf16 && fits ? ((const cpu *)be)->narrow : NULL;
+    bool whole                 = args->alpha == 1.0f && (args->beta == 0.0f || args->beta == 1.0f);
+    product_library by =
+        is_dot(p) ? BY_BLAS : products_by(&c->products, args->transpose_a, args->transpose_b, p->m);
+    p->narrow = by == BY_BF16 && whole;
+    p->onednn = by == BY_F32 || p->narrow ? c->onednn : NULL;
 }
 
 /* Scratch for the strips of all threads, and before them the rounded A, where it is. */
@@ -268,19 +276,18 @@ static pb_status prepare(pb_backend *be, product *p, pb_tensor *rounded)
 {
     void *scratch = NULL;
     p->rounds     = be->bf16;
-    p->narrow     = narrow_of(be, p);
-    p->strip      = p->narrow != NULL && p->b->dtype == PB_DTYPE_BF16 ? 0 : strip_columns(p->k);
+    p->strip      = p->narrow && p->b->dtype == PB_DTYPE_BF16 ? 0 : strip_columns(p->k);
     size_t of_a   = p->rounds ? cpu_bytes(p->m * p->k, element_bytes(p)) : 0;
     PB_TRY(cpu_scratch(be, of_a + strip_bytes(p) * (size_t)be->threads, &scratch));
     p->scratch = (char *)scratch + of_a;
     if (!p->rounds) {
         return PB_OK;
     }
-    *rounded = pb_tensor_2d(scratch, p->narrow != NULL ? PB_DTYPE_BF16 : PB_DTYPE_F32,
-                            p->a->shape[0], p->a->shape[1]);
+    *rounded = pb_tensor_2d(scratch, p->narrow ? PB_DTYPE_BF16 : PB_DTYPE_F32, p->a->shape[0],
+                            p->a->shape[1]);
 #pragma omp parallel for num_threads(be->threads) if (p->m * p->k > CPU_PARALLEL_MIN)
     for (int64_t i = 0; i < rounded->shape[0]; i++) {
-        if (p->narrow != NULL) {
+        if (p->narrow) {
             pb_floats_to_bf16((uint16_t *)scratch + i * rounded->stride, cpu_row(p->a, i),
                               PB_DTYPE_F32, rounded->shape[1]);
         } else {
@@ -311,6 +318,7 @@ pb_status cpu_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_
         }
     }
     pb_tensor rounded;
+    choose_library(be, &p);
     if (p.k > 0 && (b->dtype != PB_DTYPE_F32 || be->bf16)) {
         PB_TRY(prepare(be, &p, &rounded));
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* One primitive for each combination of transposed factors and of adding, made once: sizes and
- * strides are arguments of a call, so that a new shape costs nothing. */
+/* F32 products are calls of its sgemm. BF16: one primitive for each combination of transposed
+ * factors and of adding, made once: sizes and strides are arguments of a call, so that a new shape
+ * costs nothing. */
 #include "onednn.h"
 
 #ifdef PB_HAVE_ONEDNN
@@ -28,7 +29,7 @@ enum { ADDS = 1, TRANSPOSED_A = 2, TRANSPOSED_B = 4, KINDS = 8 };
 #define OF_VERSION(X) \
     X(memory_desc_init_by_strides) X(matmul_desc_init) X(primitive_desc_create)
 #endif
-#define FUNCTIONS(X) OF_VERSION(X) X(version) \
+#define FUNCTIONS(X) OF_VERSION(X) X(version) X(sgemm) \
     X(engine_create) X(engine_destroy) X(stream_create) X(stream_destroy) X(stream_wait) \
     X(memory_create) X(memory_destroy) \
     X(post_ops_create) X(post_ops_append_sum) X(post_ops_destroy) \
@@ -241,7 +242,7 @@ static bool load(void)
     return whole;
 }
 
-pb_status onednn_open(onednn **out)
+pb_status onednn_open(bool bf16, onednn **out)
 {
     onednn *library = NULL;
     int threads     = omp_get_max_threads();
@@ -251,7 +252,7 @@ pb_status onednn_open(onednn **out)
     }
     PB_TRY(PB_ALLOC(library, 1));
     omp_set_num_threads(1); /* primitives keep the number there is when they are made */
-    dnnl_status_t status = open_all(library);
+    dnnl_status_t status = bf16 ? open_all(library) : dnnl_success;
     omp_set_num_threads(threads);
     if (status != dnnl_success) {
         onednn_close(library);
@@ -296,18 +297,27 @@ static dnnl_status_t execute(onednn *library, const onednn_product *p, int kind,
     return status;
 }
 
-int onednn_multiply(onednn *library, const onednn_product *p)
+static dnnl_status_t multiply_bf16(onednn *library, const onednn_product *p)
 {
     layout l[3];
-    int kind = (p->adds ? ADDS : 0) | (p->transpose_a ? TRANSPOSED_A : 0) |
+    int kind = (p->beta != 0.0f ? ADDS : 0) | (p->transpose_a ? TRANSPOSED_A : 0) |
                (p->transpose_b ? TRANSPOSED_B : 0);
-    int threads = omp_get_max_threads();
-    omp_set_num_threads(1); /* for what this thread starts */
     dnnl_status_t status = layouts_open(l, p->m, p->n, p->k, p->lda, p->ldb, p->ldc, kind);
     if (status == dnnl_success) {
         status = execute(library, p, kind, l);
         layouts_close(l);
     }
+    return status;
+}
+
+int onednn_multiply(onednn *library, const onednn_product *p)
+{
+    int threads = omp_get_max_threads();
+    omp_set_num_threads(1); /* for what this thread starts */
+    dnnl_status_t status =
+        p->bf16 ? multiply_bf16(library, p)
+                : api.sgemm(p->transpose_a ? 'T' : 'N', p->transpose_b ? 'T' : 'N', p->m, p->n,
+                            p->k, p->alpha, p->a, p->lda, p->b, p->ldb, p->beta, p->c, p->ldc);
     omp_set_num_threads(threads);
     return (int)status;
 }
@@ -315,13 +325,13 @@ int onednn_multiply(onednn *library, const onednn_product *p)
 pb_status onednn_failure(int status)
 {
     return status == (int)dnnl_out_of_memory
-               ? PB_FAIL(PB_ERR_MEMORY, "oneDNN: out of memory for a product of BF16 factors")
-               : PB_FAIL(PB_ERR_LIBRARY, "oneDNN: a product of BF16 factors failed, status %d",
-                         status);
+               ? PB_FAIL(PB_ERR_MEMORY, "oneDNN: out of memory for a product")
+               : PB_FAIL(PB_ERR_LIBRARY, "oneDNN: a product failed, status %d", status);
 }
 #else
-pb_status onednn_open(onednn **out)
+pb_status onednn_open(bool bf16, onednn **out)
 {
+    (void)bf16;
     *out = NULL;
     return PB_OK;
 }

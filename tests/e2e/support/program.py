@@ -42,8 +42,9 @@ def kernels():
 
 
 def environment(ranks, extra):
-    """The environment of a test; extra: changes to it, None removes a variable. Leaks of the MPI library are not ours."""
-    env = dict(os.environ, **kernels(), OMP_NUM_THREADS="1", PB_CONFIGS=os.path.join(SOURCE, "configs"),
+    """The environment of a test; extra: changes to it, None removes a variable. Leaks of the MPI library are not ours.
+    Digests of two folders are compared: a measurement of products in each is for the tests of it."""
+    env = dict(os.environ, **kernels(), OMP_NUM_THREADS="1", PB_PRODUCTS="blas", PB_CONFIGS=os.path.join(SOURCE, "configs"),
                PB_SHARED=SHARED, PB_DATA=os.path.join(SHARED, "data"))
     if ranks is not None:
         # Open MPI: more ranks than cores, and root in a container; other launchers ignore these.
