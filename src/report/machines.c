@@ -115,6 +115,41 @@ out:
     return status;
 }
 
+static pb_status add_component(const pb_results *results, int64_t model, const char *name,
+                               const char *component, document *doc)
+{
+    values_found found = {0};
+    pb_string text     = {0};
+    pb_status status   = PB_OK;
+    for (int64_t i = 0; i < results->count; i++) {
+        const pb_record *r  = &results->records[i];
+        const char *known   = pb_record_find_provenance(r, name);
+        pb_record_pair pair = {(char *)name, (char *)known};
+        bool counts         = known != NULL && strcmp(r->key.model, results->models[model]) == 0;
+        PB_TRY_GOTO(status, counts ? count_value(&found, &pair) : PB_OK, out);
+    }
+    PB_TRY_GOTO(status, put_values(&found, name, true, &text), out);
+    if (text.length > 0) {
+        status = document_remark(doc, "energy of the %s: %s", component, text.data);
+    }
+out:
+    pb_string_clear(&text);
+    pb_memory_free(found.items);
+    return status;
+}
+
+pb_status section_energy(const pb_results *results, int64_t model, document *doc)
+{
+    static const char *const names[][2] = {{"energy", "device"},
+                                           {"energy_package", "package"},
+                                           {"energy_dram", "dram"},
+                                           {"energy_node", "node"}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        PB_TRY(add_component(results, model, names[i][0], names[i][1], doc));
+    }
+    return PB_OK;
+}
+
 /* The cells of a name with its values; those of both sweeps must be the same, whatever their
  * number.
  */

@@ -21,6 +21,12 @@ void cost_quantities(const summary_cost *c, quantity out[COSTS])
         {"seconds_train", "s", c->seconds_train.mean, c->seconds_train.std, c->seconds_train.n},
         {"tokens_per_second", "token/s", c->tokens_per_second.mean, c->tokens_per_second.std,
          c->tokens_per_second.n},
+        {"memory_mean", "GB", c->memory_mean_gb.mean, c->memory_mean_gb.std, c->memory_mean_gb.n},
+        {"memory_p99", "GB", c->memory_p99_gb.mean, c->memory_p99_gb.std, c->memory_p99_gb.n},
+        {"adapter_bytes", "byte", c->adapter_bytes.mean, c->adapter_bytes.std, c->adapter_bytes.n},
+        {"mfu", "1", c->mfu.mean, c->mfu.std, c->mfu.n},
+        {"mfu_validation", "1", c->mfu_validation.mean, c->mfu_validation.std, c->mfu_validation.n},
+        {"mfu_test", "1", c->mfu_test.mean, c->mfu_test.std, c->mfu_test.n},
     };
     quantity *next = out + sizeof first / sizeof *first;
     memcpy(out, first, sizeof first);

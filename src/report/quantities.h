@@ -10,7 +10,7 @@ typedef struct quantity {
     int64_t n;
 } quantity;
 
-enum { COSTS = 6 + SUMMARY_COMPONENTS * SUMMARY_PARTS, TERMS = 8 };
+enum { COSTS = 12 + SUMMARY_COMPONENTS * SUMMARY_PARTS, TERMS = 8 };
 
 void cost_quantities(const summary_cost *cost, quantity out[COSTS]);
 void pscp_quantities(const summary_cost *cost,

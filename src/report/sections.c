@@ -58,7 +58,8 @@ static pb_status add_costs(const summary *all, const pb_results *results, int64_
                         "from the shapes; the rest measured; peak GB accounted in training, "
                         "1e9 bytes"));
     PB_TRY(pb_table_begin(document_table(doc), header, 1));
-    return add_methods(all, results, m, add_cost, document_table(doc));
+    PB_TRY(add_methods(all, results, m, add_cost, document_table(doc)));
+    return section_energy(results, m, doc);
 }
 
 /* A row for each component that any cell knows. */

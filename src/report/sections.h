@@ -31,6 +31,10 @@ pb_status section_scores(const summary *all, const pb_results *results, int64_t 
  * them. */
 pb_status section_machines(const pb_results *results, document *doc) PB_MUST_USE;
 
+/* Remarks: how the energy of each component is known in the cells of a model, measured, modelled or
+ * absent, and why. */
+pb_status section_energy(const pb_results *results, int64_t model, document *doc) PB_MUST_USE;
+
 /* The page of HTML around the blocks of a document. */
 pb_status page_write(const document *doc, const summary *all, const pb_results *results,
                      const pb_report_options *how, pb_string *out) PB_MUST_USE;

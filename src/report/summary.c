@@ -103,6 +103,16 @@ MEMBER(memory_peak_gb)
 MEMBER(memory_system_peak_gb)
 MEMBER(seconds_train)
 MEMBER(tokens_per_second)
+MEMBER(memory_mean_gb)
+MEMBER(memory_p99_gb)
+MEMBER(mfu)
+MEMBER(mfu_validation)
+MEMBER(mfu_test)
+
+static double value_adapter(const pb_record *r)
+{
+    return r->adapter_bytes < 0 ? (double)NAN : (double)r->adapter_bytes;
+}
 
 #define ENERGY(of)                    \
     MEMBER(energy_##of##j)            \
@@ -229,6 +239,12 @@ static void make_costs(const pb_results *results, double *values, summary *out)
             cost->seconds_train = over_cells(results, m, t, -1, value_seconds_train, values);
             cost->tokens_per_second =
                 over_cells(results, m, t, -1, value_tokens_per_second, values);
+            cost->memory_mean_gb = over_cells(results, m, t, -1, value_memory_mean_gb, values);
+            cost->memory_p99_gb  = over_cells(results, m, t, -1, value_memory_p99_gb, values);
+            cost->adapter_bytes  = over_cells(results, m, t, -1, value_adapter, values);
+            cost->mfu            = over_cells(results, m, t, -1, value_mfu, values);
+            cost->mfu_validation = over_cells(results, m, t, -1, value_mfu_validation, values);
+            cost->mfu_test       = over_cells(results, m, t, -1, value_mfu_test, values);
             for (int i = 0; i < SUMMARY_COMPONENTS; i++) {
                 for (int p = 0; p < SUMMARY_PARTS; p++) {
                     cost->energy_j[i][p] = over_cells(results, m, t, -1, energies[i][p], values);

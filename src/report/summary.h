@@ -36,6 +36,7 @@ enum { SUMMARY_COMPONENTS = 4, SUMMARY_PARTS = 4 };
 typedef struct summary_cost {
     stats_mean params, flops_t, memory_gb, seconds_train, tokens_per_second;
     stats_mean system_gb;
+    stats_mean memory_mean_gb, memory_p99_gb, adapter_bytes, mfu, mfu_validation, mfu_test;
     stats_mean energy_j[SUMMARY_COMPONENTS][SUMMARY_PARTS];
     double score; /* P: mean over data sets of the mean over seeds */
     int64_t datasets, datasets_planned;

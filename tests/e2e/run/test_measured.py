@@ -75,6 +75,9 @@ class Energy(case.Case):
         self.assertIsNone(costs["energy_node_train"])
         text = self.expect(program.run(report), 0).out
         self.assertEqual(re.findall(r"(?m)^lora +(device|package|dram|node) ", text), ["package"])
+        self.assertRegex(text, r"\nenergy of the package: measured: RAPL \(1 cell\)\nenergy of the dram: absent: the system has no such ")
+        for name, column in (("memory_mean", "memory_mean_gb"), ("memory_p99", "memory_p99_gb"), ("mfu_test", "mfu_test")):
+            self.assertAlmostEqual(costs[name], float(cell[column]), delta=1e-4 * costs[name])
 
     def test_each_process_of_a_node_has_an_equal_share(self):
         with Counters(os.path.join(self.folder, "sys")):

@@ -263,7 +263,7 @@ static void csv_has_one_line_per_number(void **state)
     }
     /* Scores have their interval over rows and, above one seed, over seeds, and the share of rows
      * that were cut; a pair has three; costs are six and four parts of the energy of four. */
-    assert_int_equal(lines, 1 + 2 * (6 + 4 * 4 + 8) + 3 * 3 + 2 + 2 * 3 + 4);
+    assert_int_equal(lines, 1 + 2 * (12 + 4 * 4 + 8) + 3 * 3 + 2 + 2 * 3 + 4);
     assert_non_null(
         strstr(text.data, "\r\nscore,m,rte,lora,,accuracy,percent,72,2,65.62161770636"));
     assert_non_null(strstr(
