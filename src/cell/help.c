@@ -40,7 +40,7 @@ static int64_t count_helpers(void *context)
 {
     running *r = context;
     int rank   = -1;
-    while ((rank = r->observer->joined(r->observer->context)) >= 0) {
+    while (r->helper_ranks != NULL && (rank = r->observer->joined(r->observer->context)) >= 0) {
         r->helper_ranks[r->helper_count++] = rank;
     }
     return r->helper_count;
