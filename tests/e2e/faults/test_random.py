@@ -199,7 +199,8 @@ class Random(test_resume.Runs):
                 twice = [time for step, time in before.items() if step >= first - 1]
                 lost = max(0, max(before) - first + 1)
                 self.costs[why].append(Cost(lost, max(twice) - min(twice) if lost else 0.0))
-            self.last[cell] = ({**before, **times}, kind)
+            # Steps beyond the last of this run, of one before it, have been counted already.
+            self.last[cell] = ({**{step: at for step, at in before.items() if step < first}, **times}, kind)
 
     def check(self, kind, result):
         for path in glob.glob(os.path.join(self.output, "**", "*.h5"), recursive=True):
