@@ -132,6 +132,7 @@ const char *pb_cell_get_hash(const pb_cell *cell);
 /* The hash of what a search compares the cell with, a part of its own hash. */
 void pb_cell_set_group(pb_cell *cell, const char text[PB_HASH_TEXT]);
 bool pb_cell_same_group(const pb_cell *a, const pb_cell *b); /* false for cells without one */
+bool pb_cell_is_baseline(const pb_cell *cell);               /* it runs no model */
 
 /* PB_ERR_FORMAT, with both hashes, when an input named in a record has changed although its
  * configuration hash has not. Inputs that it does not name are ignored. */

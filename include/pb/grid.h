@@ -46,6 +46,7 @@ typedef struct pb_grid_run_options {
     int64_t max_attempts;        /* a cell that took its process down so often has failed */
     double checkpoint_seconds;   /* between checkpoints of a running cell; 0: only when stopped */
     int64_t pack_cells;          /* a sweep of more cells keeps their results in packs */
+    double claim_seconds;        /* a job without a heartbeat for so long is gone */
     double progress_seconds;     /* between two lines of progress in a log; 0: none */
     char *output;                /* folder of results; "": the caller decides */
     char *cache;                 /* folder of token files; "": the caller decides */
@@ -183,6 +184,9 @@ typedef struct pb_grid_state {
     double seconds_left; /* of the cell; INFINITY: unknown */
 } pb_grid_state;
 
+/* Of a gang that other groups may run too: at least one cell is THEIRS, or all are DONE there. */
+typedef enum pb_grid_turn { PB_GRID_OURS, PB_GRID_THEIRS, PB_GRID_DONE } pb_grid_turn;
+
 /* What to do with the cells. */
 typedef struct pb_grid_job {
     pb_grid_runner run;
@@ -201,6 +205,10 @@ typedef struct pb_grid_job {
      * and PB_ERR_DEVICE is logged, and the process helps no more. */
     int64_t (*parts)(void *context, const pb_grid_cell *cell);
     pb_status (*help)(void *context, const pb_grid_cell *cell, int leader, pb_grid_watch *watch);
+    /* May be NULL. On rank 0: called before a gang, the cells numbers [count], is dealt out, with
+     * PB_GRID_OURS again for one that was given back; and for every cell that has ended here. */
+    pb_grid_turn (*take)(void *context, const int64_t *numbers, int64_t count);
+    void (*over)(void *context, int64_t number);
     void *context;
 } pb_grid_job;
 
@@ -208,6 +216,7 @@ typedef struct pb_grid_summary {
     int64_t cells, skipped; /* skipped: done before */
     int64_t finished;       /* in this run, failed ones included */
     int64_t failed, left;
+    int64_t passed; /* not dealt out, because `take` refused them */
 } pb_grid_summary;
 
 /* Deals every cell that is not done (rank 0's flags count; NULL: none is) to one process, in order,

@@ -76,6 +76,8 @@ pb_status pb_shard_writer_close(pb_shard_writer *writer) PB_MUST_USE; /* accepts
 typedef struct pb_shards pb_shards;
 
 pb_status pb_shards_open(const char *directory, pb_shards **out) PB_MUST_USE;
+/* Adds what has been written since. */
+pb_status pb_shards_update(pb_shards **shards) PB_MUST_USE;
 void pb_shards_close(pb_shards *shards);          /* accepts NULL */
 int64_t pb_shards_round(const pb_shards *shards); /* the latest, 0 without packs */
 /* As pb_shard_find and pb_shard_set_aside, wherever the shard is. */

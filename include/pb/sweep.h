@@ -122,9 +122,25 @@ pb_status pb_sweep_merge(const char *directory, const char *path) PB_MUST_USE;
 /* DIRECTORY/<sweep>.h5, the file that a run writes; fails if no run has written plan.json. */
 pb_status pb_sweep_merged_path(const char *directory, char **out) PB_MUST_USE;
 
+/* A job that works in a folder. */
+typedef struct pb_job {
+    struct json_t *owner; /* of the texts */
+    const char *name;     /* "node7.4711.1764591234" */
+    const char *host;     /* of its first process */
+    const char *batch;    /* "Slurm job 77"; "": none */
+    int64_t process, ranks;
+    double started, heard; /* Unix seconds; heard: its last heartbeat */
+} pb_job;
+
+typedef struct pb_job_list {
+    pb_job *items; /* [count] by name */
+    int64_t count;
+} pb_job_list;
+
 /* What one process of a run is doing. */
 typedef struct pb_running {
     struct json_t *owner; /* of the texts that were read; NULL: the writer's */
+    const char *job;
     const char *host;
     int64_t process, rank;
     const char *model, *dataset, *method;
@@ -138,7 +154,7 @@ typedef struct pb_running {
 } pb_running;
 
 typedef struct pb_running_list {
-    pb_running *items; /* [count] by rank */
+    pb_running *items; /* [count] by job and rank */
     int64_t count;
 } pb_running_list;
 
@@ -154,6 +170,7 @@ typedef struct pb_sweep_progress {
     int64_t attempts;      /* cells that run, or that ran when their process went down */
     double cells_per_hour; /* of the latest finished cells, NaN with fewer than two */
     double seconds_left;   /* left / cells_per_hour, NaN when unknown */
+    pb_job_list jobs;
     pb_running_list running;
 } pb_sweep_progress;
 

@@ -139,6 +139,12 @@ bool pb_cell_same_group(const pb_cell *a, const pb_cell *b)
     return *a->group != '\0' && strcmp(a->group, b->group) == 0;
 }
 
+bool pb_cell_is_baseline(const pb_cell *cell)
+{
+    const pb_method_ops *method = cell->plan->options.method;
+    return method != NULL && method->baseline != NULL;
+}
+
 const char *pb_cell_get_hash(const pb_cell *cell)
 {
     return cell->hash;

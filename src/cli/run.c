@@ -14,7 +14,8 @@ static const pb_option options[] = {
     PB_CLI_FLAG("no-cache",
                 "keep no tokens of data sets; default: run.cache, else $PB_CACHE, else DIR/tokens"),
     PB_CLI_TEXT("events", "FILE", NULL,
-                "append what happens as JSON lines; processes other than the first: FILE.<rank>"),
+                "append what happens as JSON lines; processes other than the first: FILE.<rank>; "
+                "in a folder: events.<job>.jsonl"),
     PB_CLI_TEXT("mllog", "FILE", NULL, "the same as lines of MLPerf's logs"),
     PB_CLI_FLAG("help-config", "print every key of the configuration"),
     PB_OPTION_END,
@@ -102,10 +103,10 @@ const pb_command command_run = {
                      "once, with exit code 2; --keep-going lets the other cells run. Writes "
                      "DIR/<sweep>.h5 and prints the tables of the finished cells; the path is the "
                      "last line. Seeds are an axis: --set sweep.seeds=[1,2]. Exit code 3: "
-                     "stopped with everything kept; 4: some cells failed. Only one run at a time "
-                     "works in a folder; it holds DIR/run.lock. A damaged shard is renamed to "
-                     "*.damaged, and its cell is run again; shards of another configuration "
-                     "are kept and left out.\n",
+                     "stopped with everything kept; 4: some cells failed. Several jobs with the "
+                     "same line may work in a folder at once: each runs cells that no other has, "
+                     "and the last to end merges. A damaged shard is renamed to *.damaged, and its "
+                     "cell is run again; shards of another configuration are kept and left out.\n",
     .options       = {options},
     .min_arguments = 0,
     .max_arguments = 1,

@@ -31,6 +31,23 @@ static void put_count(pb_json *json, const char *key, int64_t value)
     }
 }
 
+static void put_job(pb_json *json, const pb_job *j)
+{
+    char started[32], heard[32];
+
+    pb_clock_iso8601(j->started, started, sizeof started);
+    pb_clock_iso8601(j->heard, heard, sizeof heard);
+    pb_json_put_object(json, NULL, PB_JSON_INLINE);
+    pb_json_put_text(json, "job", j->name);
+    pb_json_put_text(json, "host", j->host);
+    pb_json_put_int(json, "process", j->process);
+    pb_json_put_text(json, "batch", j->batch);
+    pb_json_put_int(json, "ranks", j->ranks);
+    pb_json_put_text(json, "since", started);
+    pb_json_put_text(json, "heard", heard);
+    pb_json_end(json);
+}
+
 static void put_running(pb_json *json, const pb_running *r)
 {
     char since[32], written[32];
@@ -38,6 +55,7 @@ static void put_running(pb_json *json, const pb_running *r)
     pb_clock_iso8601(r->begun, since, sizeof since);
     pb_clock_iso8601(r->written, written, sizeof written);
     pb_json_put_object(json, NULL, PB_JSON_INLINE);
+    pb_json_put_text(json, "job", r->job);
     pb_json_put_text(json, "host", r->host);
     pb_json_put_int(json, "rank", r->rank);
     pb_json_put_int(json, "process", r->process);
@@ -72,6 +90,11 @@ static pb_status put_json(const pb_sweep_progress *p, pb_string *out)
     pb_json_put_int(&json, "attempts", p->attempts);
     pb_json_put_number(&json, "cells_per_hour", p->cells_per_hour, 6);
     pb_json_put_number(&json, "seconds_left", p->seconds_left, 6);
+    pb_json_put_array(&json, "jobs", PB_JSON_INLINE);
+    for (int64_t i = 0; i < p->jobs.count; i++) {
+        put_job(&json, &p->jobs.items[i]);
+    }
+    pb_json_end(&json);
     pb_json_put_array(&json, "running", PB_JSON_INLINE);
     for (int64_t i = 0; i < p->running.count; i++) {
         put_running(&json, &p->running.items[i]);
@@ -110,6 +133,20 @@ static pb_status text_left(const pb_sweep_progress *p, pb_string *out)
     if (p->stale > 0) {
         PB_TRY(pb_string_printf(out, "stale    %s, of other cells or configurations\n",
                                 pb_table_count(shards, p->stale, "shard")));
+    }
+    return PB_OK;
+}
+
+static pb_status text_jobs(const pb_job_list *list, pb_string *out)
+{
+    for (int64_t i = 0; i < list->count; i++) {
+        const pb_job *j = &list->items[i];
+        char since[32], heard[32], ranks[PB_TABLE_NUMBER];
+        pb_clock_iso8601(j->started, since, sizeof since);
+        pb_clock_iso8601(j->heard, heard, sizeof heard);
+        PB_TRY(pb_string_printf(out, "job      %s since %s, %s%s%s, last heard of at %s\n", j->name,
+                                since, pb_table_count(ranks, j->ranks, "rank"),
+                                *j->batch != '\0' ? ", " : "", j->batch, heard));
     }
     return PB_OK;
 }
@@ -155,6 +192,7 @@ static pb_status put_text(const pb_sweep_progress *p, pb_string *out)
     if (p->left > 0 && isfinite(p->seconds_left)) {
         PB_TRY(pb_string_printf(out, "to go    %.0f s at that rate\n", p->seconds_left));
     }
+    PB_TRY(text_jobs(&p->jobs, out));
     return text_runnings(&p->running, out);
 }
 
@@ -221,7 +259,7 @@ const pb_command command_status = {
     .usage         = "DIR [--watch [--every SECONDS]] [--json]",
     .details       = "Reads DIR/plan.json and the shards; works while the job is running. "
                      "Damaged shards are named; their cells count as left. For every "
-                     "process of a running sweep: cell, host, rank, process and progress. "
+                     "process of every job there: cell, host, rank, process and progress. "
                      "--watch waits for a run that has not begun; Ctrl-C ends it.\n",
     .options       = {options},
     .first         = true,

@@ -3,7 +3,7 @@
  *
  * Rank 0 keeps the list and works on gangs like any other rank: it answers wherever it checks for a
  * stop, between steps and batches, and while it is idle. The first gangs are dealt without a
- * message, one to each rank in order. Later a rank asks while its gang still runs, so that the
+ * question, one to each rank in order. Later a rank asks while its gang still runs, so that the
  * answer arrives in time, but as late as possible, because a gang reserved for a busy rank cannot
  * go to an idle one: when the rest of the gang takes about as long as rank 0 takes to answer.
  *
@@ -56,32 +56,29 @@ static bool deals(const grid_dealer *d)
 }
 
 pb_status grid_dealer_open(grid_dealer *d, pb_comm *comm, const pb_grid_cells *cells,
-                           const grid_gangs *gangs)
+                           const grid_gangs *gangs, const pb_grid_job *job)
 {
-    int64_t count = gangs->count;
-    int64_t ranks = pb_comm_size(comm);
-    int64_t rank  = pb_comm_rank(comm);
-
     *d = (grid_dealer){.comm     = comm,
                        .cells    = cells,
                        .gangs    = gangs,
+                       .job      = job,
                        .skipped  = cells->count - gangs->cells,
-                       .dealt    = gangs->first[ranks < count ? ranks : count],
-                       .held     = {.gang = rank < count ? rank : NONE, .leader = NONE},
+                       .held     = {.gang = NONE, .leader = NONE},
                        .current  = {.gang = NONE, .leader = NONE},
                        .released = NONE,
                        .polled   = pb_clock_seconds()};
-    PB_TRY(PB_ALLOC(d->joined, ranks));
-    if (rank != 0) {
+    PB_TRY(PB_ALLOC(d->joined, pb_comm_size(comm)));
+    if (!deals(d)) {
+        d->asked = true;
         return PB_OK;
     }
-    PB_TRY(grid_help_open(&d->help, count, (int)ranks));
+    PB_TRY(grid_help_open(&d->help, gangs->count, pb_comm_size(comm)));
     PB_TRY(grid_estimate_open(&d->estimate, cells, gangs));
-    PB_TRY(PB_ALLOC(d->free, count));
-    for (int64_t i = ranks; i < count; i++) {
+    PB_TRY(PB_ALLOC(d->free, gangs->count));
+    for (int64_t i = 0; i < gangs->count; i++) {
         d->free[i] = true;
     }
-    d->others = (int)ranks - 1;
+    d->others = pb_comm_size(comm) - 1;
     return PB_OK;
 }
 
@@ -116,14 +113,45 @@ static void log_finished(const grid_dealer *d, const message *m, int rank)
     }
 }
 
+/* Whether this group may run the gang; the cells of any other count as passed. */
+static bool take(grid_dealer *d, int64_t gang)
+{
+    const pb_grid_job *job = d->job;
+    int64_t first          = d->gangs->first[gang];
+    int64_t count          = grid_gang_size(d->gangs, gang);
+    pb_grid_turn turn =
+        job->take == NULL ? PB_GRID_OURS : job->take(job->context, d->gangs->todo + first, count);
+    if (turn == PB_GRID_OURS) {
+        d->dealt += count;
+        return true;
+    }
+    d->passed += count;
+    d->skipped += turn == PB_GRID_DONE ? count : 0;
+    for (int64_t i = 0; i < count; i++) {
+        grid_estimate_finished(&d->estimate, first + i, 0.0, false);
+    }
+    return false;
+}
+
+/* The free gang that takes longest and that this group may run. */
+static int64_t next_gang(grid_dealer *d)
+{
+    int64_t gang = NONE;
+    do {
+        gang = grid_estimate_longest(&d->estimate, d->free);
+        if (gang != NONE) {
+            d->free[gang] = false;
+        }
+    } while (gang != NONE && !take(d, gang));
+    return gang;
+}
+
 /* The next gang to deal, on rank 0, or to help with; NONE after a signal to stop. */
 static grid_deal deal(grid_dealer *d, int rank, bool helpless)
 {
-    int64_t gang = d->ends ? NONE : grid_estimate_longest(&d->estimate, d->free);
+    int64_t gang = d->ends ? NONE : next_gang(d);
     grid_help_stop(&d->help, rank);
     if (gang != NONE) {
-        d->free[gang] = false;
-        d->dealt += grid_gang_size(d->gangs, gang);
         d->help.runs[gang].leader = rank;
     } else if (!d->ends && !helpless) {
         gang = grid_help_choose(&d->help, rank);
@@ -157,6 +185,18 @@ static pb_status answer(grid_dealer *d, int rank, bool helpless)
                       .leader  = next.leader,
                       .seconds = answer_seconds(d)};
     return pb_comm_send(d->comm, rank, &m, sizeof m);
+}
+
+pb_status grid_dealer_begin(grid_dealer *d)
+{
+    if (!deals(d)) {
+        return PB_OK;
+    }
+    d->held = deal(d, 0, false);
+    for (int rank = 1; rank < pb_comm_size(d->comm); rank++) {
+        PB_TRY(answer(d, rank, false));
+    }
+    return PB_OK;
 }
 
 static pb_status handle(grid_dealer *d, const message *m, int rank);
@@ -219,6 +259,9 @@ static pb_status note_finished(grid_dealer *d, const message *m, int rank)
 {
     d->finished++;
     d->failed += m->failed;
+    if (d->job->over != NULL) {
+        d->job->over(d->job->context, d->gangs->todo[m->cell]);
+    }
     grid_estimate_finished(&d->estimate, m->cell, m->seconds, m->failed != 0);
     log_finished(d, m, rank);
     return end_lead(d, gang_at(d->gangs, m->cell));

@@ -57,6 +57,9 @@ const pb_config_field pb_grid_run_fields[] = {
     PB_FIELD_INT(pb_grid_run_options, pack_cells, 500, 0, 10000000, "",
                  "a sweep of more cells keeps the results of each process in one file, a pack, "
                  "instead of a file per cell; changes no result"),
+    PB_FIELD_FLOAT(pb_grid_run_options, claim_seconds, 300, 1, 1e9, "seconds",
+                   "where several jobs share a folder: without a heartbeat for so long, a job on "
+                   "another node is gone, and the others take its cells"),
     PB_FIELD_FLOAT(
         pb_grid_run_options, progress_seconds, 60, 0, 1e9, "seconds",
         "time between two lines of progress in a log that is not a terminal; 0 for none"),

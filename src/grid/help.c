@@ -14,7 +14,7 @@ pb_status grid_help_open(grid_help *h, int64_t gangs, int ranks)
     PB_TRY_GOTO(status, PB_ALLOC(h->runs, gangs), fail);
     PB_TRY_GOTO(status, PB_ALLOC(h->helped, ranks), fail);
     for (int64_t i = 0; i < gangs; i++) {
-        h->runs[i].leader = i < ranks ? (int)i : NONE;
+        h->runs[i].leader = NONE;
         h->runs[i].parts  = 1;
     }
     for (int i = 0; i < ranks; i++) {

@@ -159,7 +159,6 @@ typedef struct grid_help {
     bool split; /* some gang has parts */
 } grid_help;
 
-/* The first gangs are those of the ranks in order. */
 pb_status grid_help_open(grid_help *h, int64_t gangs, int ranks) PB_MUST_USE;
 void grid_help_close(grid_help *h); /* accepts a zeroed one */
 /* The gang that the rank helps with from now on; -1: none can be helped. */
@@ -177,12 +176,14 @@ typedef struct grid_dealer {
     pb_comm *comm;
     const pb_grid_cells *cells;
     const grid_gangs *gangs;
-    int64_t skipped;
+    const pb_grid_job *job;
+    int64_t skipped; /* done before, or by other groups */
     /* on rank 0 */
     bool *free; /* [gangs] not dealt yet */
     grid_estimate estimate;
     grid_help help;
     int64_t dealt, finished, failed; /* cells, by all ranks */
+    int64_t passed;                  /* cells that `take` refused */
     int others;                      /* ranks that have not left */
     bool ends;                       /* some rank received a signal: nothing more is dealt */
     /* on the other ranks */
@@ -207,7 +208,9 @@ typedef struct grid_dealer {
 /* Collective: every rank opens one over the same list, and leaves before closing it. After
  * PB_ERR_COMM the group must be aborted. */
 pb_status grid_dealer_open(grid_dealer *d, pb_comm *comm, const pb_grid_cells *cells,
-                           const grid_gangs *gangs) PB_MUST_USE;
+                           const grid_gangs *gangs, const pb_grid_job *job) PB_MUST_USE;
+/* Deals the first gangs, one to each rank in order. */
+pb_status grid_dealer_begin(grid_dealer *d) PB_MUST_USE;
 void grid_dealer_close(grid_dealer *d);
 
 /* Handles the messages that have arrived, without waiting. False: the group is broken. */

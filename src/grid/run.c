@@ -203,13 +203,14 @@ static pb_status check_time(const worker *w, const pb_grid_run_options *run, dou
 /* Sums over the group, and the status of the run as a whole. */
 static pb_status conclude(worker *w, pb_comm *comm, pb_status status, pb_grid_summary *summary)
 {
-    int64_t sums[2] = {w->own, w->failed};
-    PB_TRY(pb_comm_reduce_sum(comm, sums, 2));
+    int64_t sums[3] = {w->own, w->failed, w->dealer.passed};
+    PB_TRY(pb_comm_reduce_sum(comm, sums, 3));
     *summary = (pb_grid_summary){.cells    = w->cells->count,
                                  .skipped  = w->cells->count - w->gangs->cells,
                                  .finished = sums[0],
                                  .failed   = sums[1],
-                                 .left     = w->gangs->cells - sums[0]};
+                                 .left     = w->gangs->cells - sums[0] - sums[2],
+                                 .passed   = sums[2]};
     /* A process that stopped when nothing was left to do has missed nothing. */
     if (status == PB_STOPPED && summary->left == 0) {
         pb_error_clear();
@@ -277,7 +278,7 @@ pb_status pb_grid_run(const pb_grid *grid, pb_comm *comm, const pb_grid_cells *c
     w.gangs        = &gangs;
     w.watch.shows  = pb_comm_rank(comm) == 0;
     w.watch.dealer = &w.dealer;
-    status         = grid_dealer_open(&w.dealer, comm, cells, &gangs);
+    status         = grid_dealer_open(&w.dealer, comm, cells, &gangs, job);
     PB_TRY_GOTO(status, pb_comm_agree(comm, status), close_dealer);
 
     *summary = (pb_grid_summary){
@@ -291,7 +292,8 @@ pb_status pb_grid_run(const pb_grid *grid, pb_comm *comm, const pb_grid_cells *c
         if (job->prepare != NULL) {
             job->prepare(job->context, gangs.todo, gangs.cells, &w.watch);
         }
-        status = work_and_leave(&w);
+        status = grid_dealer_begin(&w.dealer);
+        status = status == PB_OK ? work_and_leave(&w) : status;
         status = status != PB_ERR_COMM ? conclude(&w, comm, status, summary) : status;
     }
     grid_watch_end(&w.watch);

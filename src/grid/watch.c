@@ -117,7 +117,7 @@ static pb_status put_cell(const pb_grid_watch *w, const pb_grid_state *s, double
 static pb_status put_total(const pb_grid_watch *w, pb_string *out)
 {
     const grid_dealer *d = w->dealer;
-    int64_t waiting      = d->gangs->cells - d->dealt;
+    int64_t waiting      = d->gangs->cells - d->dealt - d->passed;
     int64_t running      = d->dealt - d->finished;
     double processes     = fmin((double)pb_comm_size(d->comm), (double)(waiting + running));
     PB_TRY(pb_string_printf(

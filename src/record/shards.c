@@ -30,11 +30,18 @@ typedef struct region {
     int32_t pack;
 } region;
 
+/* How far a pack was read. */
+typedef struct progress {
+    ino_t file;
+    int64_t from, after; /* offset after the last whole record, and its number */
+} progress;
+
 struct pb_shards {
     char *directory, *folder;
-    char **packs;  /* paths */
-    int64_t *ends; /* [packs] bytes when they were read */
-    size_t packs_count;
+    char **packs;   /* paths */
+    int64_t *ends;  /* [packs] bytes when they were read */
+    progress *read; /* [packs] */
+    size_t packs_count, current;
     pb_interned names;
     int64_t *latest; /* [names] the entry that counts */
     entry *entries;
@@ -52,7 +59,7 @@ static pb_status add_record(void *context, const pack_record *record)
                       .size   = record->size,
                       .number = record->number,
                       .round  = record->round,
-                      .pack   = (int32_t)s->packs_count - 1};
+                      .pack   = (int32_t)s->current};
     int32_t before = s->names.count;
     PB_TRY(PB_GROW(s->entries, s->count + 1));
     PB_TRY(pb_interned_add(&s->names, record->name, strlen(record->name), &e.name));
@@ -69,7 +76,7 @@ static pb_status add_region(void *context, const pack_gap *gap)
 {
     pb_shards *s = context;
     PB_TRY(PB_GROW(s->regions, s->regions_count + 1));
-    s->regions[s->regions_count++] = (region){.gap = *gap, .pack = (int32_t)s->packs_count - 1};
+    s->regions[s->regions_count++] = (region){.gap = *gap, .pack = (int32_t)s->current};
     return PB_OK;
 }
 
@@ -83,26 +90,46 @@ static void note_tail(const char *path, const pack_gap *tail)
     }
 }
 
-static pb_status add_pack(void *context, const char *path, const char *name)
+/* Reads on in a pack; *again: it is another file now. */
+static pb_status read_pack(pb_shards *s, size_t pack, pack_gap *tail, bool *again)
 {
-    pb_shards *s               = context;
     const pack_visitor visitor = {.record = add_record, .damage = add_region, .context = s};
-    pack_gap tail              = {0};
+    progress *read             = &s->read[pack];
+    struct stat about          = {0};
     int fd                     = -1;
     pb_status status           = PB_OK;
+
+    PB_TRY(pb_file_open(s->packs[pack], &fd));
+    *again = fstat(fd, &about) != 0 || about.st_size < read->from ||
+             (read->from > 0 && about.st_ino != read->file);
+    if (!*again) {
+        s->current = pack;
+        PB_TRY_GOTO(status, pack_walk(fd, s->packs[pack], read->from, read->after, &visitor, tail),
+                    out);
+        *read         = (progress){.file = about.st_ino, .from = tail->from, .after = tail->after};
+        s->ends[pack] = tail->to;
+    }
+out:
+    (void)close(fd);
+    return status;
+}
+
+static pb_status add_pack(void *context, const char *path, const char *name)
+{
+    pb_shards *s  = context;
+    pack_gap tail = {0};
+    bool again    = false;
 
     (void)name;
     PB_TRY(PB_GROW(s->packs, s->packs_count + 1));
     PB_TRY(PB_TEXT(s->packs[s->packs_count], path));
     s->packs_count++;
     PB_TRY(PB_GROW(s->ends, s->packs_count));
-    PB_TRY(pb_file_open(path, &fd));
-    PB_TRY_GOTO(status, pack_walk(fd, path, 0, 0, &visitor, &tail), out);
-    s->ends[s->packs_count - 1] = tail.to;
+    PB_TRY(PB_GROW(s->read, s->packs_count));
+    s->read[s->packs_count - 1] = (progress){0};
+    PB_TRY(read_pack(s, s->packs_count - 1, &tail, &again));
     note_tail(path, &tail);
-out:
-    (void)close(fd);
-    return status;
+    return PB_OK;
 }
 
 pb_status pb_shards_open(const char *directory, pb_shards **out)
@@ -133,10 +160,40 @@ void pb_shards_close(pb_shards *s)
         pb_memory_free(s->entries);
         pb_memory_free(s->regions);
         pb_memory_free(s->ends);
+        pb_memory_free(s->read);
         pb_memory_free(s->directory);
         pb_memory_free(s->folder);
         pb_memory_free(s);
     }
+}
+
+static pb_status add_new(void *context, const char *path, const char *name)
+{
+    const pb_shards *s = context;
+    for (size_t i = 0; i < s->packs_count; i++) {
+        if (strcmp(s->packs[i], path) == 0) {
+            return PB_OK;
+        }
+    }
+    return add_pack(context, path, name);
+}
+
+pb_status pb_shards_update(pb_shards **shards)
+{
+    pb_shards *s     = *shards;
+    pb_shards *whole = NULL;
+    bool again       = false;
+    for (size_t i = 0; i < s->packs_count && !again; i++) {
+        pack_gap tail = {0};
+        PB_TRY(read_pack(s, i, &tail, &again));
+    }
+    if (again) { /* a pack was mended: what is known of it is not true any more */
+        PB_TRY(pb_shards_open(s->directory, &whole));
+        pb_shards_close(s);
+        *shards = whole;
+        return PB_OK;
+    }
+    return pb_path_is_directory(s->folder) ? pb_path_each(s->folder, ".pack", add_new, s) : PB_OK;
 }
 
 int64_t pb_shards_round(const pb_shards *s)

@@ -53,7 +53,7 @@ static pb_status sets_text(const pb_sweep *s, pb_string *out)
 }
 
 /* A configuration that cannot be read is reported later, with its own message. */
-static pb_status cell_text(const pb_grid_cell *c, pb_string *out)
+pb_status alike_cell_text(const pb_grid_cell *c, pb_string *out)
 {
     PB_TRY(pb_string_printf(out, "cell %s/%s/%s/%" PRId64 "\n", c->model, c->dataset, c->method,
                             c->seed));
@@ -76,7 +76,7 @@ static pb_status configuration_text(void *context, int64_t index, pb_string *out
     case TEXT_SETS:
         return sets_text(s, out);
     default:
-        return cell_text(&s->cells.items[index - TEXT_CELLS], out);
+        return alike_cell_text(&s->cells.items[index - TEXT_CELLS], out);
     }
 }
 
@@ -98,7 +98,7 @@ static const char *next_line(const char **at, char *group, size_t group_size, ch
 }
 
 /* The first line that differs, with its group; both texts begin with the name of their cell. */
-static pb_status fail_configuration(const char *own, const char *first, const char *hosts)
+pb_status alike_fail(const char *own, const char *first, const char *who, const char *remedy)
 {
     char groups[2][64] = {"", ""};
     char lines[2][1024];
@@ -114,11 +114,15 @@ static pb_status fail_configuration(const char *own, const char *first, const ch
         first_line = next_line(&first, groups[1], sizeof groups[1], lines[1], sizeof lines[1]);
     } while (strcmp(own_line, first_line) == 0 && (*own != '\0' || *first != '\0'));
     bool named = strncmp(own_line, "cell ", 5) == 0;
-    return PB_FAIL(PB_ERR_CONFIG,
-                   "%s%s: \"%s%s\" here, \"%s%s\" there; start all processes of a run with the "
-                   "same program, grid file and options",
-                   hosts, named ? "" : cell, groups[0], own_line[0] != '\0' ? own_line : "nothing",
-                   groups[1], first_line[0] != '\0' ? first_line : "nothing");
+    return PB_FAIL(PB_ERR_CONFIG, "%s%s: \"%s%s\" here, \"%s%s\" there; %s", who, named ? "" : cell,
+                   groups[0], own_line[0] != '\0' ? own_line : "nothing", groups[1],
+                   first_line[0] != '\0' ? first_line : "nothing", remedy);
+}
+
+static pb_status fail_configuration(const char *own, const char *first, const char *hosts)
+{
+    return alike_fail(own, first, hosts,
+                      "start all processes of a run with the same program, grid file and options");
 }
 
 static pb_status hash_texts(comparison *all)

@@ -288,10 +288,13 @@ static pb_status collect_file(void *context, const char *path, const char *file)
     return status;
 }
 
-pb_status attempts_collect(const char *directory)
+pb_status attempts_collect(const folder *f)
 {
     char *marks = NULL;
-    PB_TRY(pb_path_join(directory, FOLDER, &marks));
+    if (f->lockless && f->shared) {
+        return PB_OK;
+    }
+    PB_TRY(pb_path_join(f->path, FOLDER, &marks));
     pb_status status =
         pb_path_is_directory(marks) ? pb_path_each(marks, RUNNING, collect_file, marks) : PB_OK;
     pb_memory_free(marks);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Finding the cells that have results in a folder. */
+#include "claims.h"
 #include "internal.h"
 
 #include "pb/log.h"
@@ -61,7 +62,8 @@ static pb_status look_at_attempts(const pb_sweep *s, folder *f, int64_t i, pb_sh
     attempts_verdict verdict = ATTEMPTS_NONE;
     pb_record record         = {0};
     char *damage             = NULL;
-    if (*state == PB_SHARD_DONE || (*state == PB_SHARD_FAILED && !s->options.retry_failed)) {
+    bool over = *state == PB_SHARD_DONE || (*state == PB_SHARD_FAILED && !s->options.retry_failed);
+    if (over || (f->shared && claims_is_held(f->claims, i))) {
         return PB_OK;
     }
     PB_TRY(attempts_judge(s, f->path, key, s->cells.items[number].cell, &verdict));
@@ -78,11 +80,11 @@ static pb_status look_at_attempts(const pb_sweep *s, folder *f, int64_t i, pb_sh
     return PB_OK;
 }
 
-/* checksums and failed [cells] are filled. */
-static pb_status find_shards(const pb_sweep *s, folder *f, pb_shards *shards,
-                             char (*checksums)[PB_HASH_TEXT], bool *failed)
+/* The checksums of the folder and failed [cells] are filled. */
+static pb_status find_shards(const pb_sweep *s, folder *f, pb_shards *shards, bool *failed)
 {
-    bool fresh = s->options.fresh;
+    char(*checksums)[PB_HASH_TEXT] = f->checksums;
+    bool fresh                     = s->options.fresh;
     for (int64_t i = 0; i < f->plan.count; i++) {
         const pb_record_key *key = &f->plan.cells[i];
         pb_shard_state state     = PB_SHARD_MISSING;
@@ -99,7 +101,7 @@ static pb_status find_shards(const pb_sweep *s, folder *f, pb_shards *shards,
             PB_TRY(set_aside(shards, key, damage));
         }
         failed[f->numbers[i]] = state == PB_SHARD_FAILED && !s->options.retry_failed && !fresh;
-        if (fresh) {
+        if (fresh && !(f->shared && claims_is_held(f->claims, i))) {
             PB_TRY(pb_cell_remove_checkpoint(f->path, s->cells.items[f->numbers[i]].cell));
         }
         f->done[f->numbers[i]] = failed[f->numbers[i]] || (state == PB_SHARD_DONE && !fresh);
@@ -147,21 +149,19 @@ static pb_status warn_of_lacking(const pb_sweep *s, const folder *f)
 
 pb_status done_find(const pb_sweep *s, folder *f)
 {
-    char(*checksums)[PB_HASH_TEXT] = NULL;
-    bool *failed                   = NULL;
-    pb_shards *shards              = NULL;
+    bool *failed      = NULL;
+    pb_shards *shards = NULL;
     pb_status status;
-    PB_TRY_GOTO(status, PB_ALLOC(checksums, f->plan.count + 1), done);
+    PB_TRY_GOTO(status, PB_ALLOC(f->checksums, f->plan.count + 1), done);
     PB_TRY_GOTO(status, PB_ALLOC(failed, f->plan.count + 1), done);
-    PB_TRY_GOTO(status, attempts_collect(f->path), done);
+    PB_TRY_GOTO(status, attempts_collect(f), done);
     PB_TRY_GOTO(status, pb_shards_open(f->path, &shards), done);
     f->round = pb_shards_round(shards) + 1;
-    PB_TRY_GOTO(status, find_shards(s, f, shards, checksums, failed), done);
+    PB_TRY_GOTO(status, find_shards(s, f, shards, failed), done);
     PB_TRY_GOTO(status, warn_of_lacking(s, f), done);
     PB_TRY_GOTO(status, warn_of_others(f, shards), done);
 done:
     pb_shards_close(shards);
-    pb_memory_free(checksums);
     pb_memory_free(failed);
     if (status == PB_STOPPED) {
         pb_error_prefix(status, "looking for finished cells, which are all kept");

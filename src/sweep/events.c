@@ -2,6 +2,7 @@
 #include "events.h"
 
 #include "pb/clock.h"
+#include "pb/file.h"
 #include "pb/json.h"
 #include "pb/log.h"
 #include "pb/memory.h"
@@ -15,7 +16,8 @@
 
 enum { JSON_LINES, MLPERF, FILES };
 
-static pb_status open_one(const char *path, int64_t rank, int *out)
+static pb_status open_one(const char *path, const char *name, const char *suffix, const char *job,
+                          int64_t rank, int *out)
 {
     pb_string own    = {0};
     pb_status status = PB_OK;
@@ -23,21 +25,28 @@ static pb_status open_one(const char *path, int64_t rank, int *out)
     if (path == NULL) {
         return PB_OK;
     }
-    PB_TRY(rank == 0 ? pb_string_puts(&own, path)
-                     : pb_string_printf(&own, "%s.%" PRId64, path, rank));
+    PB_TRY_GOTO(status, pb_string_puts(&own, path), done);
+    if (pb_path_is_directory(path)) {
+        PB_TRY_GOTO(status, pb_string_printf(&own, "/%s.%s.%s", name, job, suffix), done);
+    }
+    if (rank > 0) {
+        PB_TRY_GOTO(status, pb_string_printf(&own, ".%" PRId64, rank), done);
+    }
     *out = open(own.data, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
     if (*out < 0) {
         status = PB_FAIL(PB_ERR_IO, "cannot append to %s: %s", own.data, strerror(errno));
     }
+done:
     pb_string_clear(&own);
     return status;
 }
 
-pb_status events_open(const char *json, const char *mllog, int64_t rank, events *out)
+pb_status events_open(const char *json, const char *mllog, const char *job, int64_t rank,
+                      events *out)
 {
     *out = (events){.files = {-1, -1}, .rank = rank};
-    PB_TRY(open_one(json, rank, &out->files[JSON_LINES]));
-    return open_one(mllog, rank, &out->files[MLPERF]);
+    PB_TRY(open_one(json, "events", "jsonl", job, rank, &out->files[JSON_LINES]));
+    return open_one(mllog, "mllog", "log", job, rank, &out->files[MLPERF]);
 }
 
 static void close_one(events *e, int which)

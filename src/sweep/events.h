@@ -15,9 +15,10 @@ typedef struct events {
     pb_string line;
 } events;
 
-/* FILE of rank 0 and FILE.<rank> of the others; either path may be NULL. PB_ERR_IO when one cannot
- * be opened. */
-pb_status events_open(const char *json, const char *mllog, int64_t rank, events *out) PB_MUST_USE;
+/* FILE of rank 0 and FILE.<rank> of the others; FILE is events.<job>.jsonl, or mllog.<job>.log,
+ * where a path is a folder. Either path may be NULL. PB_ERR_IO when one cannot be opened. */
+pb_status events_open(const char *json, const char *mllog, const char *job, int64_t rank,
+                      events *out) PB_MUST_USE;
 void events_close(events *e);
 
 void events_run(events *e, const char *sweep, int64_t cells);

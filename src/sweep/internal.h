@@ -2,6 +2,7 @@
 /* A sweep: the grid, its models and its planned cells; and the steps of a run, one per file. */
 #pragma once
 
+#include "jobs.h"
 #include "pb/file.h"
 #include "pb/sweep.h"
 #include "pb/train.h"
@@ -38,6 +39,13 @@ pb_status sweep_hash(pb_sweep *s) PB_MUST_USE;
 /* Program, options, sets, and the configuration of every cell in the order of the grid file. */
 pb_status alike_check_configuration(pb_sweep *s) PB_MUST_USE;
 
+/* The configuration of a cell, after its name. */
+pb_status alike_cell_text(const pb_grid_cell *c, pb_string *out) PB_MUST_USE;
+/* Fails with the first line that differs between two such texts: "WHO in cell …: … here, … there;
+ * REMEDY". */
+pb_status alike_fail(const char *own, const char *first, const char *who,
+                     const char *remedy) PB_MUST_USE;
+
 /* Files of models, tokenizers and rows, by their contents. The first process of a node reads them;
  * the others do so only if their paths lead to different files. */
 pb_status alike_check_inputs(const pb_sweep *s) PB_MUST_USE;
@@ -62,10 +70,14 @@ double forecast_cost(const pb_cell_prediction *prediction);
 
 /* ---------------------------------------------------------------- lock.c */
 
-/* Takes DIRECTORY/run.lock, so that only one run works in the directory, which exists, and removes
- * the temporary files that killed runs of the sweep left behind. PB_ERR_IO, with host and process,
- * while another run holds the lock; *out is NULL if the file system does not support locks. */
-pb_status lock_take(const char *directory, const char *sweep, pb_file_lock **out) PB_MUST_USE;
+/* Takes DIRECTORY/run.lock, so that only one job plans or merges in the directory, which exists.
+ * PB_ERR_IO, with host and process, when another job has held the lock for all of `seconds`;
+ * PB_STOPPED on a stop. *out is NULL if the file system does not support locks. */
+pb_status lock_take(const char *directory, const char *sweep, double seconds,
+                    pb_file_lock **out) PB_MUST_USE;
+/* Removes the temporary files that killed runs of the sweep left behind; when no other job works in
+ * the directory. */
+pb_status lock_clean(const char *directory, const char *sweep) PB_MUST_USE;
 
 /* ---------------------------------------------------------------- folder.c, done.c */
 
@@ -74,21 +86,36 @@ typedef struct folder {
     char *path;
     int64_t round;           /* of this run, see pb_shard_writer_open */
     pb_shard_writer *writer; /* of this process; NULL: not yet */
+    char job[JOBS_NAME];     /* the name of this job */
     /* on rank 0 only */
-    pb_file_lock *lock;        /* NULL without support for locks */
-    pb_plan plan;              /* in the order of the axes */
-    int64_t *numbers;          /* [cells] of the plan's cells in the sweep */
-    bool *done;                /* [cells] of the sweep */
-    bool *alone;               /* [cells] of the sweep: it took its process down, or its gang did */
-    int64_t failed;            /* cells that failed before and are not run again */
-    char shards[PB_HASH_TEXT]; /* of the shards present at the start */
+    pb_file_lock *lock; /* NULL: not held, or no support for locks */
+    bool lockless;      /* no support for locks */
+    jobs *jobs;
+    struct claims *claims;
+    bool shared;      /* other jobs work in the folder, or have since the start */
+    pb_shards *all;   /* where it is shared; NULL: not yet */
+    bool last;        /* this job merges */
+    bool only;        /* no other job works in it */
+    pb_plan plan;     /* in the order of the axes */
+    int64_t *numbers; /* [cells] of the plan's cells in the sweep */
+    bool *done;       /* [cells] of the sweep */
+    bool *alone;      /* [cells] of the sweep: it took its process down, or its gang did */
+    int64_t failed;   /* cells that failed before and are not run again */
+    char (*checksums)[PB_HASH_TEXT]; /* [cells] of the plan, of its shards at the start, or "" */
+    char shards[PB_HASH_TEXT];       /* one hash over these */
 } folder;
 
 /* Where a run of the sweep has its results; to be freed with pb_memory_free. */
 pb_status folder_path(const pb_sweep *s, char **out) PB_MUST_USE;
 
-/* Makes the folder, locks it and writes the plan into it. */
+/* Makes the folder, locks it and joins it. The first job writes the plan into it; one with another
+ * plan is refused. */
 pb_status folder_open(const pb_sweep *s, folder *out) PB_MUST_USE;
+pb_status folder_lock(const pb_sweep *s, folder *f, double seconds) PB_MUST_USE;
+void folder_unlock(folder *f);
+/* Other jobs that work in the folder. When there is none, the holder of the lock removes what jobs
+ * that are gone left behind. */
+pb_status folder_count_others(folder *f, size_t *count) PB_MUST_USE;
 void folder_close(folder *f); /* accepts a zeroed one */
 
 /* Marks the cells that have a shard of their configuration. */
@@ -122,8 +149,9 @@ void attempts_close(attempts *a);               /* this process runs no more */
 /* A cell that was judged ATTEMPTS_SOME did not take its process down this time. */
 void attempts_forget(const char *directory, const pb_cell *cell);
 
-/* Counts the attempts of processes that went down. Only for the holder of the lock. */
-pb_status attempts_collect(const char *directory) PB_MUST_USE;
+/* Counts the attempts of processes that went down. Without locks nothing shows whether a process of
+ * another job has: then it counts nothing beside other jobs. */
+pb_status attempts_collect(const folder *f) PB_MUST_USE;
 /* Cells that run, or that ran when their process went down. */
 pb_status attempts_count(const char *directory, int64_t *out) PB_MUST_USE;
 

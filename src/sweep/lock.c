@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The lock of a folder: the run that holds it removes what killed runs left behind. */
+/* The lock of a folder, and the temporary files that killed runs left behind in it. */
 #include "internal.h"
 
+#include "pb/clock.h"
 #include "pb/log.h"
 #include "pb/memory.h"
+#include "pb/stop.h"
 #include "pb/string.h"
 
 #include <errno.h>
-#include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { HOST_BYTES = 256 };
+
+#define SECONDS_UNTOLD 2.0
 
 /* A temporary file whose name begins with the prefix; one that cannot be removed does no harm. */
 static pb_status remove_temporary(void *prefix, const char *path, const char *name)
@@ -37,7 +42,7 @@ static pb_status remove_temporaries_of(const char *directory, const char *name)
 }
 
 /* Only the files of a run of this sweep: `merge` may be writing a file of another name. */
-static pb_status remove_leftovers(const char *directory, const char *sweep)
+pb_status lock_clean(const char *directory, const char *sweep)
 {
     pb_string merged = {0};
     pb_status status;
@@ -64,7 +69,28 @@ static pb_status make_shards_folder(const char *directory)
     return status;
 }
 
-pb_status lock_take(const char *directory, const char *sweep, pb_file_lock **out)
+/* Another job plans or merges, mostly for seconds. */
+static pb_status wait_for(const char *path, const char *holder, double seconds, pb_file_lock **out)
+{
+    const struct timespec pause = {.tv_nsec = 20000000};
+    double begin                = pb_clock_seconds();
+    double told                 = begin + SECONDS_UNTOLD;
+    pb_status status            = pb_file_lock_take(path, holder, out);
+    while (status == PB_ERR_IO && pb_clock_seconds() - begin < seconds &&
+           pb_file_lock_look(path) == PB_FILE_LOCK_HELD) {
+        pb_error_clear();
+        PB_TRY(pb_stop_check());
+        if (pb_clock_seconds() > told) {
+            pb_log0_info("waiting for %s, which another job holds", path);
+            told = INFINITY;
+        }
+        (void)nanosleep(&pause, NULL);
+        status = pb_file_lock_take(path, holder, out);
+    }
+    return status;
+}
+
+pb_status lock_take(const char *directory, const char *sweep, double seconds, pb_file_lock **out)
 {
     char host[HOST_BYTES] = "";
     pb_string holder      = {0};
@@ -80,11 +106,8 @@ pb_status lock_take(const char *directory, const char *sweep, pb_file_lock **out
         pb_string_printf(&holder, "sweep %s on host %s, process %ld", sweep, host, (long)getpid()),
         out);
     PB_TRY_GOTO(status, pb_path_join(directory, "run.lock", &path), out);
-    PB_TRY_GOTO(status, pb_file_lock_take(path, holder.data, &lock), out);
+    PB_TRY_GOTO(status, wait_for(path, holder.data, seconds, &lock), out);
     PB_TRY_GOTO(status, make_shards_folder(directory), err_lock);
-    if (lock != NULL) {
-        PB_TRY_GOTO(status, remove_leftovers(directory, sweep), err_lock);
-    }
     *out = lock;
     goto out;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The progress of the folder of a sweep. */
 #include "internal.h"
+#include "jobs.h"
 #include "running.h"
 
 #include "pb/clock.h"
@@ -93,7 +94,8 @@ pb_status pb_sweep_progress_read(const char *directory, pb_sweep_progress *out)
     count_cells(&results, &made);
     PB_TRY_GOTO(status, measure_rate(&results, &made), out);
     PB_TRY_GOTO(status, pb_record_set_text(&made.name, results.sweep), out);
-    PB_TRY_GOTO(status, running_read(directory, &made.running), out);
+    PB_TRY_GOTO(status, jobs_read(directory, &made.jobs), out);
+    PB_TRY_GOTO(status, running_read(directory, &made.jobs, &made.running), out);
     PB_TRY_GOTO(status, count_checkpoints(directory, &made.checkpoints), out);
     PB_TRY_GOTO(status, attempts_count(directory, &made.attempts), out);
     made.damaged          = results.damaged;
@@ -112,6 +114,7 @@ void pb_sweep_progress_clear(pb_sweep_progress *progress)
 {
     pb_memory_free_texts(progress->damaged, (size_t)progress->damaged_count);
     pb_memory_free(progress->name);
+    jobs_list_clear(&progress->jobs);
     running_list_clear(&progress->running);
     *progress = (pb_sweep_progress){0};
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The steps of a run: check, find the finished cells, make tokens, run the other cells and commit
  * each. */
+#include "claims.h"
 #include "events.h"
 #include "internal.h"
 #include "running.h"
@@ -8,11 +9,15 @@
 #include "pb/log.h"
 #include "pb/memory.h"
 #include "pb/stop.h"
+#include "pb/table.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* How long a job that was stopped waits for the lock. */
+#define STOPPED_SECONDS 2.0
 
 typedef struct job {
     pb_sweep *sweep;
@@ -229,6 +234,16 @@ static void tell(void *context, const pb_grid_state *state)
     running_tell(&((job *)context)->teller, state);
 }
 
+static pb_grid_turn take(void *context, const int64_t *numbers, int64_t count)
+{
+    return claims_take(((job *)context)->folder.claims, numbers, count);
+}
+
+static void over(void *context, int64_t number)
+{
+    claims_over(((job *)context)->folder.claims, number);
+}
+
 /* The order of work by what the first process foresees, which knows the rows. Collective. */
 static pb_status order_cells(pb_sweep *s, const pb_sweep_forecast *f)
 {
@@ -286,23 +301,34 @@ static pb_status check_stop(const pb_sweep *s)
 }
 
 /* Only rank 0 knows which cells are done. */
-static pb_status open_folder(job *j)
+static pb_status begin_folder(job *j)
 {
     const pb_sweep *s              = j->sweep;
+    folder *f                      = &j->folder;
     const pb_grid_run_options *run = pb_grid_get_run(s->grid);
     double end                     = run->time_limit_seconds - run->time_reserve_seconds;
-    PB_TRY(folder_open(s, &j->folder));
-    PB_TRY(open_adapters(s, &j->folder));
-    PB_TRY(pb_cell_env_set_checkpoints(s->env, j->folder.path, run->checkpoint_seconds));
-    j->teller = (running_teller){.directory = j->folder.path, .rank = pb_comm_rank(s->comm)};
+    PB_TRY(open_adapters(s, f));
+    PB_TRY(pb_cell_env_set_checkpoints(s->env, f->path, run->checkpoint_seconds));
+    j->teller =
+        (running_teller){.directory = f->path, .job = f->job, .rank = pb_comm_rank(s->comm)};
     if (pb_comm_rank(s->comm) == 0) {
-        running_begin(&j->teller);
+        running_begin(&j->teller, f->shared);
         pb_stop_arm(run->time_limit_seconds > 0 ? s->began + end : 0);
-        PB_TRY(done_find(s, &j->folder));
+        PB_TRY(done_find(s, f));
+        claims_begin(f->claims);
+        folder_unlock(f);
     }
-    PB_TRY(events_open(s->options.events, s->options.mllog, pb_comm_rank(s->comm), &j->events));
+    PB_TRY(events_open(s->options.events, s->options.mllog, f->job, pb_comm_rank(s->comm),
+                       &j->events));
     events_run(&j->events, pb_sweep_name(s), s->cells.count);
-    return open_cache(s, &j->folder);
+    return open_cache(s, f);
+}
+
+static pb_status share_alone(const job *j)
+{
+    const pb_sweep *s = j->sweep;
+    return pb_comm_broadcast(s->comm, j->folder.alone,
+                             (size_t)s->cells.count * sizeof *j->folder.alone, 0);
 }
 
 /* Beyond some number of cells a file for each is too many. */
@@ -314,6 +340,13 @@ static pb_status open_writer(job *j)
                                 &j->folder.writer);
 }
 
+static pb_status close_writer(folder *f)
+{
+    pb_status status = pb_shard_writer_close(f->writer);
+    f->writer        = NULL;
+    return status;
+}
+
 static pb_status prepare(job *j)
 {
     pb_sweep *s = j->sweep;
@@ -323,11 +356,127 @@ static pb_status prepare(job *j)
     PB_TRY(products_settle(s));
     PB_TRY(sweep_hash(s));
     PB_TRY(check_stop(s));
-    PB_TRY(pb_comm_agree(s->comm, open_folder(j)));
-    PB_TRY(pb_comm_broadcast(s->comm, j->folder.alone,
-                             (size_t)s->cells.count * sizeof *j->folder.alone, 0));
+    PB_TRY(pb_comm_agree(s->comm, folder_open(s, &j->folder)));
+    PB_TRY(pb_comm_broadcast(s->comm, j->folder.job, sizeof j->folder.job, 0));
+    PB_TRY(pb_comm_agree(s->comm, begin_folder(j)));
     PB_TRY(pb_comm_broadcast(s->comm, &j->folder.round, sizeof j->folder.round, 0));
-    return pb_comm_agree(s->comm, open_writer(j));
+    return share_alone(j);
+}
+
+/* ---------------------------------------------------------------- beside other jobs */
+
+/* Which cells other jobs run, in the log. */
+static pb_status tell_of_others(const job *j, int64_t elsewhere)
+{
+    enum { NAMED = 4 };
+    pb_string text = {0};
+    char **names   = NULL;
+    size_t count   = 0;
+    pb_status status;
+    char cells[PB_TABLE_NUMBER];
+    PB_TRY_GOTO(status, jobs_others(j->folder.jobs, &names, &count), out);
+    for (size_t i = 0; i < count && i < NAMED; i++) {
+        PB_TRY_GOTO(status, pb_string_puts(&text, i > 0 ? ", " : ""), out);
+        PB_TRY_GOTO(status, jobs_describe(j->folder.jobs, names[i], &text), out);
+    }
+    pb_log0_info("left to other jobs: %s, run by %s%s; the last job to end merges the results",
+                 pb_table_count(cells, elsewhere, "cell"), text.data != NULL ? text.data : "others",
+                 count > NAMED ? " and more" : "");
+out:
+    pb_memory_free_texts(names, count);
+    pb_string_clear(&text);
+    return status;
+}
+
+/* On rank 0, after its cells. *again: more have become free. Otherwise this job has the lock. */
+static pb_status settle(job *j, bool *again, int64_t *elsewhere)
+{
+    folder *f      = &j->folder;
+    size_t count   = 0;
+    double seconds = pb_grid_get_run(j->sweep->grid)->claim_seconds;
+    PB_TRY(claims_check(f->claims));
+    PB_TRY(claims_settle(f->claims, again, elsewhere));
+    if (*again) {
+        return PB_OK;
+    }
+    PB_TRY(folder_lock(j->sweep, f, seconds));
+    PB_TRY(claims_look(f->claims, again, elsewhere));
+    PB_TRY(folder_count_others(f, &count));
+    *again = *again || (*elsewhere > 0 && count == 0);
+    if (*again) {
+        folder_unlock(f);
+    }
+    f->last = count == 0 || *elsewhere == 0;
+    return PB_OK;
+}
+
+/* A job that was asked to stop has little time to wait for others. */
+static pb_status settle_stopped(job *j)
+{
+    folder *f    = &j->folder;
+    size_t count = 0;
+    claims_release(f->claims);
+    pb_stop_arm(0);
+    pb_status status = folder_lock(j->sweep, f, STOPPED_SECONDS);
+    if (status == PB_ERR_IO || status == PB_STOPPED) { /* another job has it, and merges later */
+        pb_error_clear();
+        return PB_OK;
+    }
+    PB_TRY(status);
+    PB_TRY(folder_count_others(f, &count));
+    f->last = count == 0;
+    return PB_OK;
+}
+
+/* Cells that other jobs had claimed may be free by the end of the others. */
+static pb_status run_rounds(job *j, const pb_grid_job *grid_job, pb_grid_summary *summary,
+                            bool *stopped)
+{
+    pb_sweep *s     = j->sweep;
+    bool first      = pb_comm_rank(s->comm) == 0;
+    int64_t more[3] = {true};
+    while (more[0]) {
+        pb_grid_summary round = {0};
+        bool again            = false;
+        int64_t elsewhere     = 0;
+        PB_TRY(pb_comm_agree(s->comm, open_writer(j)));
+        pb_status status =
+            pb_grid_run(s->grid, s->comm, &s->cells, j->folder.done, s->began, grid_job, &round);
+        attempts_close(&j->attempts);
+        *stopped = status == PB_STOPPED;
+        PB_TRY(*stopped ? PB_OK : status);
+        pb_error_clear();
+        PB_TRY(pb_comm_agree(s->comm, close_writer(&j->folder)));
+        if (round.passed > 0) { /* a merged file may lack what other jobs did */
+            j->folder.shards[0] = '\0';
+        }
+        if (first) {
+            status = *stopped ? settle_stopped(j) : settle(j, &again, &elsewhere);
+        }
+        status         = pb_comm_agree(s->comm, first ? status : PB_OK);
+        summary->cells = round.cells;
+        summary->finished += round.finished;
+        summary->failed += round.failed;
+        summary->left = round.left + elsewhere;
+        if (status == PB_STOPPED) { /* while it waited for other jobs */
+            pb_error_clear();
+            *stopped      = true;
+            summary->left = round.passed;
+            status        = pb_comm_agree(s->comm, first ? settle_stopped(j) : PB_OK);
+        }
+        PB_TRY(status);
+        more[0] = again;
+        more[1] = summary->left;
+        more[2] = j->folder.last;
+        PB_TRY(pb_comm_broadcast(s->comm, more, sizeof more, 0));
+        summary->left  = more[1];
+        j->folder.last = more[2];
+        PB_TRY(more[0] ? share_alone(j) : PB_OK);
+    }
+    if (first && !j->folder.last) {
+        PB_TRY(tell_of_others(j, summary->left));
+    }
+    return PB_OK;
 }
 
 /* A launcher that is itself interrupted does not pass on the program's exit code. */
@@ -358,13 +507,6 @@ static void conclude(const job *j, const pb_grid_summary *summary, pb_sweep_outc
     }
 }
 
-static pb_status close_writer(folder *f)
-{
-    pb_status status = pb_shard_writer_close(f->writer);
-    f->writer        = NULL;
-    return status;
-}
-
 static pb_status run_job(job *j, pb_sweep_show show, void *context, pb_sweep_outcome *outcome)
 {
     pb_sweep *s             = j->sweep;
@@ -377,6 +519,8 @@ static pb_status run_job(job *j, pb_sweep_show show, void *context, pb_sweep_out
            .tell    = tell,
            .parts   = parts,
            .help    = help,
+           .take    = take,
+           .over    = over,
     };
 
     PB_TRY(prepare(j));
@@ -384,16 +528,11 @@ static pb_status run_job(job *j, pb_sweep_show show, void *context, pb_sweep_out
                  pb_sweep_name(s), s->cells.count, s->cells.count == 1 ? "" : "s",
                  pb_protocol_names[pb_grid_get_sweep(s->grid)->protocol], pb_comm_size(s->comm),
                  pb_comm_size(s->comm) == 1 ? "" : "es", j->folder.path);
-    pb_status status =
-        pb_grid_run(s->grid, s->comm, &s->cells, j->folder.done, s->began, &grid_job, &summary);
-    attempts_close(&j->attempts);
-    outcome->stopped = status == PB_STOPPED;
-    if (status != PB_OK && !outcome->stopped) {
-        return PB_FRAME(status);
-    }
-    pb_error_clear();
-    PB_TRY(pb_comm_agree(s->comm, close_writer(&j->folder)));
+    PB_TRY(run_rounds(j, &grid_job, &summary, &outcome->stopped));
     conclude(j, &summary, outcome);
+    if (!j->folder.last) {
+        return PB_OK;
+    }
     return pb_comm_agree(s->comm,
                          merge_finish(s, &j->folder, &summary, outcome->stopped, show, context));
 }

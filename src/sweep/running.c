@@ -8,10 +8,10 @@
 #include "pb/memory.h"
 
 #include <errno.h>
+#include <ctype.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,26 +20,30 @@
 #define FOLDER     "running"
 #define FILE_BYTES ((size_t)1 << 20)
 
-enum { HOST_BYTES = 256, SECONDS_BELIEVED = 3600 };
+enum { HOST_BYTES = 256 };
 
-static pb_status file_path(const char *directory, int64_t rank, char **out)
+static pb_status file_path(const char *directory, const char *job, int64_t rank, char **out)
 {
     pb_string path = {0};
 
-    PB_TRY(pb_string_printf(&path, "%s/" FOLDER "/%" PRId64 ".json", directory, rank));
+    PB_TRY(pb_string_printf(&path, "%s/" FOLDER "/%s.%" PRId64 ".json", directory, job, rank));
     *out = path.data;
     return PB_OK;
 }
 
-/* "7.json" or a temporary of it, the files that this program writes. The folder may be a link to
- * anywhere, and other files are not ours. */
+/* "<job>.7.json" or a temporary of it, the files that this program writes; earlier versions wrote
+ * "7.json". The folder may be a link to anywhere, and other files are not ours. */
 static bool is_ours(const char *name)
 {
-    size_t digits    = strspn(name, "0123456789");
-    const char *rest = name + digits;
+    const char *rest  = strstr(name, ".json");
+    const char *digit = rest;
 
-    return digits > 0 && (strcmp(rest, ".json") == 0 ||
-                          (strncmp(rest, ".json.", 6) == 0 && pb_file_is_temporary(name)));
+    while (digit != NULL && digit > name && isdigit((unsigned char)digit[-1])) {
+        digit--;
+    }
+    return rest != NULL && digit < rest && (digit == name || digit[-1] == '.') &&
+           (strcmp(rest, ".json") == 0 ||
+            (strncmp(rest, ".json.", 6) == 0 && pb_file_is_temporary(name)));
 }
 
 static pb_status remove_ours(void *context, const char *path, const char *name)
@@ -67,6 +71,7 @@ static pb_status compose(const pb_running *r, pb_string *out)
 {
     pb_json json = pb_json_begin(out, PB_JSON_INLINE, 0);
 
+    pb_json_put_text(&json, "job", r->job);
     pb_json_put_int(&json, "rank", r->rank);
     pb_json_put_int(&json, "process", r->process);
     pb_json_put_text(&json, "host", r->host);
@@ -91,7 +96,7 @@ pb_status running_write(const char *directory, const pb_running *running)
     pb_status status = PB_OK;
 
     PB_TRY_GOTO(status, compose(running, &text), out);
-    PB_TRY_GOTO(status, file_path(directory, running->rank, &path), out);
+    PB_TRY_GOTO(status, file_path(directory, running->job, running->rank, &path), out);
     PB_TRY_GOTO(status, pb_file_write_atomic(path, text.data, text.length), out);
 out:
     pb_memory_free(path);
@@ -99,11 +104,11 @@ out:
     return status;
 }
 
-void running_remove(const char *directory, int64_t rank)
+void running_remove(const char *directory, const char *job, int64_t rank)
 {
     char *path = NULL;
 
-    if (file_path(directory, rank, &path) != PB_OK) {
+    if (file_path(directory, job, rank, &path) != PB_OK) {
         pb_error_clear();
         return;
     }
@@ -136,6 +141,7 @@ static pb_status read_one(const char *path, pb_running *out)
 
     PB_TRY(pb_json_file_read(path, FILE_BYTES, &root));
     *out = (pb_running){.owner        = root,
+                        .job          = text_of(root, "job"),
                         .host         = text_of(root, "host"),
                         .process      = integer_of(root, "process"),
                         .rank         = integer_of(root, "rank"),
@@ -153,28 +159,27 @@ static pb_status read_one(const char *path, pb_running *out)
     return PB_OK;
 }
 
-/* Used when there is no lock to query. */
-static bool may_run(const pb_running *r)
-{
-    char host[HOST_BYTES] = "";
-
-    (void)gethostname(host, sizeof host - 1);
-    if (strcmp(host, r->host) == 0) {
-        return r->process > 0 && (kill((pid_t)r->process, 0) == 0 || errno == EPERM);
-    }
-    return pb_clock_unix() - r->written < SECONDS_BELIEVED;
-}
-
 static int compare_ranks(const void *a, const void *b)
 {
     const pb_running *x = a, *y = b;
-    return (x->rank > y->rank) - (x->rank < y->rank);
+    int jobs = strcmp(x->job, y->job);
+    return jobs != 0 ? jobs : (x->rank > y->rank) - (x->rank < y->rank);
 }
 
 typedef struct reader {
-    bool trusted; /* a run works in the folder */
+    const pb_job_list *jobs;
     pb_running_list *list;
 } reader;
+
+static bool is_of(const pb_running *r, const pb_job_list *jobs)
+{
+    for (int64_t i = 0; i < jobs->count; i++) {
+        if (strcmp(jobs->items[i].name, r->job) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
 
 /* A file that is gone or incomplete is skipped. */
 static pb_status add(void *context, const char *path, const char *name)
@@ -191,7 +196,7 @@ static pb_status add(void *context, const char *path, const char *name)
         pb_error_clear();
         return PB_OK;
     }
-    bool counts = r->trusted || may_run(&one);
+    bool counts = is_of(&one, r->jobs);
     status      = counts ? PB_GROW(r->list->items, r->list->count + 1) : PB_OK;
     if (!counts || status != PB_OK) {
         json_decref(one.owner);
@@ -201,18 +206,15 @@ static pb_status add(void *context, const char *path, const char *name)
     return PB_OK;
 }
 
-pb_status running_read(const char *directory, pb_running_list *out)
+pb_status running_read(const char *directory, const pb_job_list *jobs, pb_running_list *out)
 {
-    char *lock           = NULL;
     char *folder         = NULL;
     pb_running_list list = {0};
     pb_status status;
 
-    PB_TRY_GOTO(status, pb_path_join(directory, "run.lock", &lock), out);
     PB_TRY_GOTO(status, pb_path_join(directory, FOLDER, &folder), out);
-    pb_file_lock_state state = pb_file_lock_look(lock);
-    if (state != PB_FILE_LOCK_FREE && pb_path_is_directory(folder)) {
-        reader r = {.trusted = state == PB_FILE_LOCK_HELD, .list = &list};
+    if (jobs->count > 0 && pb_path_is_directory(folder)) {
+        reader r = {.jobs = jobs, .list = &list};
         PB_TRY_GOTO(status, pb_path_each(folder, ".json", add, &r), out);
     }
     if (list.count > 0) {
@@ -222,7 +224,6 @@ pb_status running_read(const char *directory, pb_running_list *out)
     list = (pb_running_list){0};
 out:
     running_list_clear(&list);
-    pb_memory_free(lock);
     pb_memory_free(folder);
     return status;
 }
@@ -243,9 +244,9 @@ static void fall_silent(running_teller *teller)
     pb_error_clear();
 }
 
-void running_begin(running_teller *teller)
+void running_begin(running_teller *teller, bool shared)
 {
-    if (running_clear_folder(teller->directory) != PB_OK) {
+    if (!shared && running_clear_folder(teller->directory) != PB_OK) {
         fall_silent(teller);
     }
 }
@@ -258,12 +259,13 @@ void running_tell(running_teller *teller, const pb_grid_state *state)
         return;
     }
     if (state == NULL) {
-        running_remove(teller->directory, teller->rank);
+        running_remove(teller->directory, teller->job, teller->rank);
         return;
     }
     (void)gethostname(host, sizeof host - 1);
     double now         = pb_clock_unix();
-    pb_running running = {.host         = host,
+    pb_running running = {.job          = teller->job,
+                          .host         = host,
                           .process      = getpid(),
                           .rank         = teller->rank,
                           .model        = state->cell->model,

@@ -1,33 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What a run is doing, for readers of its folder: one small file per process,
- * `running/<rank>.json`, written from time to time and removed at the end. The files are hints: a
- * failure to write them is reported once, and the run does not need them. */
+ * `running/<job>.<rank>.json`, written from time to time and removed at the end. The files are
+ * hints: a failure to write them is reported once, and the run does not need them. */
 #pragma once
 
 #include "pb/sweep.h"
 
-/* Removes these files, and creates their folder if it is missing. Only for the holder of the
- * lock. */
+/* Creates their folder if it is missing, and removes the files of all jobs. */
 pb_status running_clear_folder(const char *directory) PB_MUST_USE;
 
 /* Replaces the file of the rank, atomically. */
 pb_status running_write(const char *directory, const pb_running *running) PB_MUST_USE;
-void running_remove(const char *directory, int64_t rank);
+void running_remove(const char *directory, const char *job, int64_t rank);
 
-/* The processes of the run that works in the directory; none without such a run, whatever a killed
- * one left behind. Without support for locks, processes of this host are looked up, and files of
- * other hosts count for an hour. Writes nothing. */
-pb_status running_read(const char *directory, pb_running_list *out) PB_MUST_USE;
+/* The processes of these jobs; what a killed one left behind is left out. Writes nothing. */
+pb_status running_read(const char *directory, const pb_job_list *jobs,
+                       pb_running_list *out) PB_MUST_USE;
 void running_list_clear(pb_running_list *list); /* accepts a zeroed one */
 
 /* Keeps the file of one process. */
 typedef struct running_teller {
-    const char *directory; /* of the results, borrowed */
+    const char *directory, *job; /* of the results; borrowed */
     int64_t rank;
     bool silent; /* the files cannot be written */
 } running_teller;
 
-/* Removes the files that a killed run left behind. Only for the holder of the lock. */
-void running_begin(running_teller *teller);
+/* Removes the files that killed runs left behind, unless other jobs work in the directory. */
+void running_begin(running_teller *teller, bool shared);
 /* NULL: this process no longer runs a cell. */
 void running_tell(running_teller *teller, const pb_grid_state *state);

@@ -94,7 +94,7 @@ class Damage(case.Case):
         with open(os.path.join(self.output, "run.lock"), "rb+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self.assertEqual(self.status()["damaged"], 7)
-            self.expect(program.run(["run", self.grid, "-o", self.output]), 1, "run.lock")
+            self.expect(program.run(["run", self.grid, "-o", self.output, "--set", "run.claim_seconds=1"]), 1, "run.lock")
         self.assertEqual(sorted(os.listdir(os.path.join(self.output, "shards"))), before, "only the holder may set aside")
         self.check_healed(damaged, {}, self.run_grid(self.grid))
 

@@ -166,13 +166,15 @@ class Beside(case.Case):
         self.assertLess(len(results.shards(self.output)), 18)
         return process
 
-    def test_the_second_run_in_a_folder_learns_of_the_first(self):
+    def test_a_second_run_of_another_plan_learns_of_the_first(self):
         process = self.start()
         plan = world.read(os.path.join(self.output, "plan.json"))
-        for ranks in (None, 2):
+        where = f"(host {os.uname().nodename}, process {process.pid})"
+        for ranks, sets, said in ((None, "sweep.seeds=[9]", 'lora/9" here'), (2, "train.batch=2", '"train.batch = 2;" here, "train.batch = 4;" there'),
+                                  (None, "sweep.seeds=[1,2]", "good/pairs/ia3/1")):
             with self.subTest(ranks=ranks):
-                result = program.run(["run", self.grid, "-o", self.output, "--set", "sweep.seeds=[9]"], ranks=ranks)
-                self.expect(result, 1, os.path.join(self.output, "run.lock"), f"host {os.uname().nodename}, process {process.pid};")
+                result = program.run(["run", self.grid, "-o", self.output, "--set", sets], ranks=ranks)
+                self.expect(result, 2, self.output, where, said)
                 self.assertEqual(result.err.count("error: "), 1)
         self.assertEqual(world.read(os.path.join(self.output, "plan.json")), plan)
         program.proceed([process.pid])

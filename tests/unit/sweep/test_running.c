@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The files that show what a run is doing: they are read as written, only while a run works, and
  * nothing in their folder does harm. */
+#include "jobs.h"
 #include "running.h"
 
 #include "pb/clock.h"
@@ -49,6 +50,14 @@ static int remove_folder(void **state)
     return system(command) != 0 || pb_memory_current() != held_before;
 }
 
+static jobs *join(void)
+{
+    jobs *job = NULL;
+
+    assert_int_equal(jobs_join(folder, 1, 300, "", &job), PB_OK);
+    return job;
+}
+
 static pb_file_lock *take_lock(void)
 {
     pb_file_lock *lock = NULL;
@@ -58,9 +67,10 @@ static pb_file_lock *take_lock(void)
     return lock;
 }
 
-static pb_running example(int64_t rank)
+static pb_running example(const char *job, int64_t rank)
 {
-    return (pb_running){.host         = "node \"7\"",
+    return (pb_running){.job          = job,
+                        .host         = "node \"7\"",
                         .process      = 4711,
                         .rank         = rank,
                         .model        = "m",
@@ -76,11 +86,20 @@ static pb_running example(int64_t rank)
                         .written      = pb_clock_unix()};
 }
 
+static void read_all(pb_running_list *out)
+{
+    pb_job_list list = {0};
+
+    assert_int_equal(jobs_read(folder, &list), PB_OK);
+    assert_int_equal(running_read(folder, &list, out), PB_OK);
+    jobs_list_clear(&list);
+}
+
 static int64_t count_read(void)
 {
     pb_running_list list = {0};
 
-    assert_int_equal(running_read(folder, &list), PB_OK);
+    read_all(&list);
     int64_t count = list.count;
     running_list_clear(&list);
     return count;
@@ -89,9 +108,9 @@ static int64_t count_read(void)
 static void what_is_read_was_written(void **state)
 {
     pb_running_list list = {0};
-    pb_file_lock *lock   = take_lock();
-    pb_running second    = example(10);
-    pb_running first     = example(9);
+    jobs *job            = join();
+    pb_running second    = example(jobs_name(job), 10);
+    pb_running first     = example(jobs_name(job), 9);
 
     (void)state;
     first.loss         = NAN;
@@ -100,7 +119,7 @@ static void what_is_read_was_written(void **state)
     assert_int_equal(running_write(folder, &first), PB_OK);
     second.step = 121;
     assert_int_equal(running_write(folder, &second), PB_OK);
-    assert_int_equal(running_read(folder, &list), PB_OK);
+    read_all(&list);
     assert_int_equal(list.count, 2);
     assert_int_equal(list.items[0].rank, 9);
     assert_true(isnan(list.items[0].loss) && list.items[0].seconds_left == 12.5);
@@ -117,19 +136,22 @@ static void what_is_read_was_written(void **state)
     assert_true(r->loss == 1.25 && isnan(r->seconds_left));
     assert_true(r->begun == 1.7e9 && r->written == second.written);
     running_list_clear(&list);
-    running_remove(folder, 9);
-    running_remove(folder, 9); /* no file, no message */
+    running_remove(folder, jobs_name(job), 9);
+    running_remove(folder, jobs_name(job), 9); /* no file, no message */
     assert_int_equal(count_read(), 1);
-    pb_file_lock_release(lock);
+    jobs_leave(job);
 }
 
 /* Files in the folder "running"; the first ones are not written by a run. */
 static void clearing_leaves_the_files_of_others(void **state)
 {
-    enum { OTHERS = 6, ALL = 8 };
+    enum { OTHERS = 6, ALL = 10 };
     static const char *const names[ALL] = {
-        "running/notes", "running/7.json.old",   "running/x.json", "running/7",
-        "running/.json", "running/7.json.tmp.x", "running/7.json", "running/12.json.tmp.node.77.0"};
+        "running/notes",           "running/7.json.old",
+        "running/x.json",          "running/7",
+        "running/.json",           "running/7.json.tmp.x",
+        "running/7.json",          "running/12.json.tmp.node.77.0",
+        "running/node.1.2.7.json", "running/node.1.2.7.json.tmp.node.77.0"};
 
     (void)state;
     for (int i = 0; i < ALL; i++) {
@@ -143,57 +165,28 @@ static void clearing_leaves_the_files_of_others(void **state)
 
 static void what_a_killed_run_left_is_not_running(void **state)
 {
-    pb_file_lock *lock = take_lock();
-    pb_running one     = example(0);
+    jobs *job      = join();
+    pb_running one = example(jobs_name(job), 0);
 
     (void)state;
     assert_int_equal(running_write(folder, &one), PB_OK);
     assert_int_equal(count_read(), 1);
-    pb_file_lock_release(lock);
+    jobs_leave(job);
     assert_int_equal(count_read(), 0);
-    assert_int_equal(remove(path("run.lock")), 0);
+    assert_int_equal(remove(path("jobs")), 0);
     assert_int_equal(count_read(), 0);
-    assert_false(pb_path_exists(path("run.lock"))); /* reading creates nothing */
-    lock = take_lock();
+    assert_false(pb_path_exists(path("jobs"))); /* reading creates nothing */
+    job = join();
     assert_int_equal(running_clear_folder(folder), PB_OK); /* as at the start of the next run */
     assert_int_equal(count_read(), 0);
-    pb_file_lock_release(lock);
-}
-
-/* A folder in place of the lock can be neither opened nor locked, so the processes are looked
- * up. */
-static void without_locks_a_process_of_this_host_must_be_there(void **state)
-{
-    char host[256]  = "";
-    pb_running here = example(0), gone = example(1), away = example(2), old = example(3);
-
-    (void)state;
-    if (symlink("nowhere", path("run.lock")) != 0) {
-        fail();
-    }
-    (void)gethostname(host, sizeof host - 1);
-    here.host    = host;
-    here.process = getpid();
-    gone.host    = host;
-    gone.process = 0x3fffffff;
-    old.written -= 1e5;
-    assert_int_equal(running_write(folder, &here), PB_OK);
-    assert_int_equal(running_write(folder, &gone), PB_OK);
-    assert_int_equal(running_write(folder, &away), PB_OK);
-    assert_int_equal(running_write(folder, &old), PB_OK);
-    pb_running_list list = {0};
-    assert_int_equal(running_read(folder, &list), PB_OK);
-    assert_int_equal(list.count, 2);
-    assert_int_equal(list.items[0].rank, 0);
-    assert_int_equal(list.items[1].rank, 2);
-    running_list_clear(&list);
+    jobs_leave(job);
 }
 
 static void files_that_say_nothing_are_left_out(void **state)
 {
     const char *const texts[] = {"", "{", "[1]", "null"};
-    pb_file_lock *lock        = take_lock();
-    pb_running one            = example(5);
+    jobs *job                 = join();
+    pb_running one            = example(jobs_name(job), 5);
     char name[64];
 
     (void)state;
@@ -204,15 +197,15 @@ static void files_that_say_nothing_are_left_out(void **state)
     assert_int_equal(pb_file_write_atomic(path("running/README"), "x", 1), PB_OK);
     assert_int_equal(running_write(folder, &one), PB_OK);
     assert_int_equal(count_read(), 1);
-    pb_file_lock_release(lock);
+    jobs_leave(job);
 }
 
 static void names_have_any_length(void **state)
 {
     enum { LONG = 20000 };
-    pb_file_lock *lock   = take_lock();
+    jobs *job            = join();
     pb_running_list list = {0};
-    pb_running one       = example(0);
+    pb_running one       = example(jobs_name(job), 0);
     char *name           = malloc(LONG + 1);
 
     (void)state;
@@ -220,27 +213,27 @@ static void names_have_any_length(void **state)
     name[LONG]  = '\0';
     one.dataset = name;
     assert_int_equal(running_write(folder, &one), PB_OK);
-    assert_int_equal(running_read(folder, &list), PB_OK);
+    read_all(&list);
     assert_string_equal(list.items[0].dataset, name);
     running_list_clear(&list);
     free(name);
-    pb_file_lock_release(lock);
+    jobs_leave(job);
 }
 
 static void a_folder_that_cannot_be_had_is_an_error_and_no_harm(void **state)
 {
-    pb_running one = example(0);
+    jobs *job      = join();
+    pb_running one = example(jobs_name(job), 0);
 
     (void)state;
     assert_int_equal(rmdir(path("running")), 0);
     assert_int_equal(count_read(), 0);
     assert_int_equal(pb_file_write_atomic(path("running"), "x", 1), PB_OK);
-    pb_file_lock *lock = take_lock();
     assert_int_equal(running_clear_folder(folder), PB_ERR_IO);
     assert_int_equal(running_write(folder, &one), PB_ERR_IO);
-    running_remove(folder, 0);
+    running_remove(folder, jobs_name(job), 0);
     assert_int_equal(count_read(), 0);
-    pb_file_lock_release(lock);
+    jobs_leave(job);
 }
 
 /* Checking the lock holds it for a moment: a run that takes it meanwhile must not be refused. */
@@ -275,8 +268,6 @@ int main(void)
                                         remove_folder),
         cmocka_unit_test_setup_teardown(what_a_killed_run_left_is_not_running, make_folder,
                                         remove_folder),
-        cmocka_unit_test_setup_teardown(without_locks_a_process_of_this_host_must_be_there,
-                                        make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(files_that_say_nothing_are_left_out, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(names_have_any_length, make_folder, remove_folder),
