@@ -13,7 +13,13 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { M = 192, N = 512, K = 512, TRIALS = 8, SAMPLE = 61 /* one element in so many is checked */ };
+enum {
+    M      = 192,
+    N      = 512,
+    K      = 512,
+    TRIALS = 24,
+    SAMPLE = 61 /* one element in so many is checked */
+};
 
 typedef struct sizes {
     int64_t m, n, k;

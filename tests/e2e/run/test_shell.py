@@ -41,7 +41,7 @@ class Shell(case.Case):
         for (name, options), found in zip(commands.items(), offered[2:]):
             self.assertEqual(found, set(options), name)
         for line, expected in (
-                ("peftbench r", {"run", "report"}), ("peftbench run --ke", {"--keep-going"}), ("peftbench run --dtype ", {"f32", "bf16"}),
+                ("peftbench r", {"run", "report", "replay"}), ("peftbench run --ke", {"--keep-going"}), ("peftbench run --dtype ", {"f32", "bf16"}),
                 ("peftbench run --dtype b", {"bf16"}), ("peftbench run --dtype=", {"f32", "bf16"}), ("peftbench run --dtype=b", {"bf16"}),
                 ("peftbench list d", {"datasets"}), ("peftbench completion ", {"bash", "zsh"}), ("peftbench run ", set()),
                 ("peftbench run a.cfg -o /us", {"/usr"}), ("peftbench run --events ", set()), ("peftbench nothing -", set())):
