@@ -126,8 +126,11 @@ static pb_status allocate(pb_method *m, double share)
 pb_status adalora_archive(pb_method *m, pb_archive *archive)
 {
     adalora_state *state = m->state;
+    bool begun           = state->averages != NULL;
     PB_TRY(pb_archive_bytes(archive, &state->total, sizeof state->total));
     PB_TRY(pb_archive_bytes(archive, &state->cut, sizeof state->cut));
+    PB_TRY(pb_archive_bytes(archive, &begun, sizeof begun));
+    PB_TRY(begun ? adalora_begin_steps(m) : PB_OK);
     PB_TRY(pb_archive_tensor(archive, m->backend, &state->sensitivity));
     PB_TRY(pb_archive_tensor(archive, m->backend, &state->uncertainty));
     return pb_archive_tensor(archive, m->backend, &state->kept);

@@ -72,14 +72,21 @@ pb_status document_remark(document *doc, const char *format, ...)
     return PB_FRAME(status);
 }
 
-static pb_status put_remarks(const document_block *block, bool colour, pb_string *out)
+/* Lines as they are, such as those of a failed cell. */
+static pb_status put_list(const document_block *block, bool colour, pb_string *out)
 {
-    bool red = colour && block->kind == DOCUMENT_LIST;
-
     for (int64_t i = 0; i < block->count; i++) {
-        PB_TRY(pb_string_puts(out, red ? PB_TABLE_RED : ""));
+        PB_TRY(pb_string_puts(out, colour ? PB_TABLE_RED : ""));
         PB_TRY(pb_string_puts(out, block->remarks[i]));
-        PB_TRY(pb_string_puts(out, red ? PB_TABLE_RESET "\n" : "\n"));
+        PB_TRY(pb_string_puts(out, colour ? PB_TABLE_RESET "\n" : "\n"));
+    }
+    return PB_OK;
+}
+
+static pb_status put_remarks(const document_block *block, int64_t width, pb_string *out)
+{
+    for (int64_t i = 0; i < block->count; i++) {
+        PB_TRY(pb_table_note(out, width, 2, "%s", block->remarks[i]));
     }
     return PB_OK;
 }
@@ -91,7 +98,7 @@ static pb_status put_section(const document_block *block, int64_t width, bool co
     if (block->table.count > 0) {
         PB_TRY(pb_table_print(&block->table, width, colour, out));
     }
-    PB_TRY(put_remarks(block, colour, out));
+    PB_TRY(put_remarks(block, width, out));
     return pb_string_puts(out, "\n");
 }
 
@@ -111,7 +118,7 @@ pb_status document_text(const document *doc, int64_t width, bool colour, pb_stri
             PB_TRY(put_section(block, width, colour, out));
             break;
         case DOCUMENT_LIST:
-            PB_TRY(put_remarks(block, colour, out));
+            PB_TRY(put_list(block, colour, out));
         }
     }
     return PB_OK;

@@ -10,8 +10,9 @@ const pb_config_field pb_train_fields[] = {
                    "peak of the learning rate"),
     PB_FIELD_INT(pb_train_options, batch, 4, 1, 1 << 20, "rows", "rows per forward pass"),
     PB_FIELD_INT(pb_train_options, accumulate, 1, 1, 1 << 20, "passes", "forward passes per step"),
-    PB_FIELD_INT(pb_train_options, split, 1, 1, 1 << 12, "parts",
-                 "parts of a forward pass that idle processes may compute; changes rounding only"),
+    PB_FIELD_INT_FOR(
+        PB_KEPT_BEFORE, pb_train_options, split, 1, 1, 1 << 12, "parts",
+        "parts of a forward pass that idle processes may compute; changes rounding only"),
     PB_FIELD_FLOAT(pb_train_options, epochs, 10.0, 0.0, 1e6, "", "passes over the training rows"),
     PB_FIELD_INT(pb_train_options, max_steps, 0, 0, INT32_MAX, "steps",
                  "maximum number of steps, 0: no limit"),

@@ -149,10 +149,9 @@ class Finished(case.Case):
         for arguments in (["status", self.output], ["info", "--measure"], ["bench", "--shape", "tiny", "--steps", "2"],
                           ["prompt", "--explain", "rte"], ["list", "models"], ["list", "datasets"]):
             with self.subTest(arguments=arguments):
-                out = self.expect(program.run([*arguments, "--width", "40"]), 0).out
-                self.assertLessEqual(self.widest(out), 40)
-                out = self.expect(program.run(arguments, env={"COLUMNS": "60"}), 0).out
-                self.assertLessEqual(self.widest(out), 60)
+                for width, given in ((40, program.run([*arguments, "--width", "40"])), (60, program.run(arguments, env={"COLUMNS": "60"}))):
+                    lines = [line for line in self.expect(given, 0).out.splitlines() if not line.startswith("directory ")]
+                    self.assertLessEqual(self.widest("\n".join(lines)), width)
         merged = self.expect(program.run(["merge", self.output, "--width", "20"]), 0).out
         self.assertEqual(merged, self.path + "\n", "a path is one line")
         self.assertEqual(len(self.expect(program.run(["info", "--json", "--width", "40"]), 0).out.splitlines()), 1)
