@@ -94,9 +94,9 @@ static size_t find_digits(const char *bytes, size_t size, size_t from, bool *is_
     return 0;
 }
 
-/* The hash of all bytes, with zeros in place of the digits. Checking a file that a command waits
- * for is not interrupted by a stop; sealing is. Pages that are mapped are given back as they are
- * read. */
+/* The hash of all bytes, with zeros in place of the digits. A stop interrupts the sealing of a
+ * merged file alone: not that of a shard, which would lose its cell, nor a check that a command
+ * waits for. Pages that are mapped are given back as they are read. */
 static pb_status hash_around(const pb_mapping *file, bool mapped, size_t digits, bool stops,
                              char hash[PB_HASH_TEXT])
 {
@@ -136,7 +136,7 @@ static pb_status compute(const pb_mapping *file, bool mapped, size_t *digits,
     if (*digits == 0) {
         return PB_FAIL(PB_ERR_FORMAT, "the dataset /checksum to fill in is missing");
     }
-    return hash_around(file, mapped, *digits, true, hash);
+    return hash_around(file, mapped, *digits, mapped, hash);
 }
 
 pb_status seal_bytes(char *bytes, size_t size)
