@@ -80,11 +80,22 @@ static pb_status look_at_attempts(const pb_sweep *s, folder *f, int64_t i, pb_sh
     return PB_OK;
 }
 
+static pb_status has_checkpoints(const folder *f, bool *out)
+{
+    char *path = NULL;
+    PB_TRY(pb_path_join(f->path, "checkpoints", &path));
+    *out = pb_path_is_directory(path);
+    pb_memory_free(path);
+    return PB_OK;
+}
+
 /* The checksums of the folder and failed [cells] are filled. */
 static pb_status find_shards(const pb_sweep *s, folder *f, pb_shards *shards, bool *failed)
 {
     char(*checksums)[PB_HASH_TEXT] = f->checksums;
     bool fresh                     = s->options.fresh;
+    bool saved                     = false;
+    PB_TRY(has_checkpoints(f, &saved));
     for (int64_t i = 0; i < f->plan.count; i++) {
         const pb_record_key *key = &f->plan.cells[i];
         pb_shard_state state     = PB_SHARD_MISSING;
@@ -101,7 +112,8 @@ static pb_status find_shards(const pb_sweep *s, folder *f, pb_shards *shards, bo
             PB_TRY(set_aside(shards, key, damage));
         }
         failed[f->numbers[i]] = state == PB_SHARD_FAILED && !s->options.retry_failed && !fresh;
-        if (fresh && !(f->shared && claims_is_held(f->claims, i))) {
+        bool over = fresh || state == PB_SHARD_DONE; /* a kill may come before its removal */
+        if (saved && over && !(f->shared && claims_is_held(f->claims, i))) {
             PB_TRY(pb_cell_remove_checkpoint(f->path, s->cells.items[f->numbers[i]].cell));
         }
         f->done[f->numbers[i]] = failed[f->numbers[i]] || (state == PB_SHARD_DONE && !fresh);

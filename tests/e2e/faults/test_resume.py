@@ -145,6 +145,14 @@ class Resume(Runs):
             self.expect(result, 0, "a cell begins again: " + path)
             self.finish()
 
+    def test_a_checkpoint_that_a_kill_left_beside_the_result_is_removed(self):
+        self.expect(self.signalled(3, signal.SIGTERM), 3)
+        path, = self.checkpoints()
+        content = world.read(path)
+        self.finish()
+        world.write(path, content)
+        self.finish()
+
     def test_fresh_and_other_settings_begin_again(self):
         self.expect(self.signalled(3, signal.SIGTERM), 3)
         kept, = self.checkpoints()
