@@ -28,7 +28,7 @@ enum { HOST_BYTES = 128, MACHINE_BYTES = 160 };
 
 /* Between two heartbeats, at most; a verdict counts for a second. */
 #define BEAT_SECONDS    30.0
-#define VERDICT_SECONDS 1.0
+#define VERDICT_SECONDS 0.05
 
 /* What is known of another job. */
 typedef struct seen {
