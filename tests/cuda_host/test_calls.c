@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { STEPS = 2, NEW_TOKENS = 3, TEXT = 1 << 14, STRIDE = 37 };
+enum { STEPS = 2, NEW_TOKENS = 3, TEXT = 1 << 14, STRIDE = 149 };
 
 typedef struct cell {
     method_case method;
