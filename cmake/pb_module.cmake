@@ -57,7 +57,9 @@ set(PB_TEST_KERNELS OPENBLAS_CORETYPE=unset: OPENBLAS_L2_SIZE=unset:)
 # each of the others. cmocka prints that the tear-down of a group failed, but returns 0: the text makes the test fail.
 function(pb_test)
     cmake_parse_arguments(arg "BACKENDS" "NAME;TIMEOUT" "SOURCES;USES;LABELS;ARGS;PROCESSES" ${ARGN})
-    if(NOT arg_TIMEOUT)
+    if(NOT arg_TIMEOUT AND PB_CUDA_BUILD STREQUAL "HOST")
+        set(arg_TIMEOUT 300) # kernels on the CPU, under sanitizers
+    elseif(NOT arg_TIMEOUT)
         set(arg_TIMEOUT 120)
     endif()
     set(backends cpu)
