@@ -147,9 +147,8 @@ static pb_status list_members(gang *g, int64_t *count)
                                                  .data     = &g->data[*count],
                                                  .observer = &g->observers[*count],
                                                  .result   = &r->trained,
-                                                 .resume   = r->resume,
-                                                 .helpers  = &r->helpers};
-        PB_TRY(running_helpers(r));
+                                                 .resume   = r->resume};
+        PB_TRY(running_helpers(r, &g->of[*count].helpers));
         (*count)++;
     }
     return PB_OK;

@@ -40,7 +40,7 @@ static int64_t count_helpers(void *context)
 {
     running *r = context;
     int rank   = -1;
-    while (r->helper_ranks != NULL && (rank = r->observer->joined(r->observer->context)) >= 0) {
+    while ((rank = r->observer->joined(r->observer->context)) >= 0) {
         r->helper_ranks[r->helper_count++] = rank;
     }
     return r->helper_count;
@@ -122,15 +122,17 @@ static pb_status take(void *context, pb_train_share *shares, int64_t *index, boo
     return status;
 }
 
-pb_status running_helpers(running *r)
+pb_status running_helpers(running *r, const pb_train_helpers **out)
 {
-    bool alone = r->env->comm == NULL || r->observer == NULL || r->observer->joined == NULL;
-    r->helpers =
-        (pb_train_helpers){.context = r, .count = count_helpers, .give = give, .take = take};
-    if (alone || r->helper_ranks != NULL) {
+    *out = NULL;
+    if (r->env->comm == NULL || r->observer == NULL || r->observer->joined == NULL) {
         return PB_OK;
     }
-    return PB_ALLOC(r->helper_ranks, pb_comm_size(r->env->comm));
+    PB_TRY(r->helper_ranks == NULL ? PB_ALLOC(r->helper_ranks, pb_comm_size(r->env->comm)) : PB_OK);
+    r->helpers =
+        (pb_train_helpers){.context = r, .count = count_helpers, .give = give, .take = take};
+    *out = &r->helpers;
+    return PB_OK;
 }
 
 /* ---------------------------------------------------------------- a helper */

@@ -151,8 +151,8 @@ pb_status running_test_progress(running *r, int64_t done) PB_MUST_USE;
 
 /* Adds the joules since the last call for any member of the gang, 0 where they are not known. */
 void running_energy(running *r, energies *into);
-/* help.c: fills r->helpers. */
-pb_status running_helpers(running *r) PB_MUST_USE;
+/* help.c: *out is NULL where no other process can help. */
+pb_status running_helpers(running *r, const pb_train_helpers **out) PB_MUST_USE;
 void running_energy_begin(running *r);
 /* To be called again and again while a cell works: counters that start again at 0 are read. */
 void running_energy_keep(running *r);

@@ -135,7 +135,7 @@ done:
 
 /* ---------------------------------------------------------------- differences */
 
-/* What is measured or counted anew in every run, and says nothing about the kind of machine. */
+/* Measured in every run: a difference says nothing about the kind of machine. */
 static bool varies(const char *name)
 {
     static const char *const names[] = {"adapter_sha256",
@@ -279,7 +279,7 @@ static pb_status compare_results(replay *r)
     return pb_record_compare(r->then, &r->now, put_difference, r);
 }
 
-/* Other kernels can be had again. */
+/* The recorded kernels can be selected. */
 static pb_status put_hint(const replay *r, pb_string *out)
 {
     const char *then = pb_record_find_provenance(r->then, "kernels");

@@ -221,7 +221,7 @@ static const char *text_of(const json_t *root, const char *name)
     return text != NULL ? text : "";
 }
 
-/* *root is NULL when there is no file; the caller drops it. */
+/* *root is NULL without a file; the caller releases it. */
 static pb_status read_file(const char *path, json_t **root, double *heard)
 {
     struct stat about;
