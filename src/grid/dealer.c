@@ -11,6 +11,11 @@
  * when it is READY, its leader hears of it by JOIN, and OVER ends its help. Rank 0 sends OVER when
  * the leader says so, has finished, or leaves.
  *
+ * While there is nothing to deal to a rank, its question waits for an answer as long as another
+ * rank may give a gang back or lose a helper; NONE is the answer when no gang is led any more, or
+ * to a rank that has to leave and says so by WITHDRAW. A signal to any rank is told to rank 0, and
+ * by it to all, by STOP.
+ *
  * Every other rank ends with LEAVE, which gives back a gang it was dealt but has not begun, and
  * waits for BYE; after that no message is in flight between two ranks. Rank 0 leaves last. */
 #include "internal.h"
@@ -27,6 +32,9 @@
 
 enum { NONE = -1 };
 
+/* A rank whose pauses have grown to so many seconds is idle. */
+#define IDLE_PAUSE 5e-3
+
 /* Messages are polled at most this often: stops are checked in short loops too. */
 #define SECONDS_BETWEEN_POLLS 1e-3
 
@@ -39,6 +47,8 @@ typedef enum message_kind {
     MESSAGE_JOIN,     /* gang, and in `leader` the rank that helps */
     MESSAGE_ALONE,    /* gang that needs no more help */
     MESSAGE_OVER,     /* gang that was helped */
+    MESSAGE_WITHDRAW, /* no answer is waited for */
+    MESSAGE_STOP,     /* a signal came */
     MESSAGE_BYE,
 } message_kind;
 
@@ -72,6 +82,7 @@ pb_status grid_dealer_open(grid_dealer *d, pb_comm *comm, const pb_grid_cells *c
         d->asked = true;
         return PB_OK;
     }
+    PB_TRY(PB_ALLOC(d->peers, pb_comm_size(comm)));
     PB_TRY(grid_help_open(&d->help, gangs->count, pb_comm_size(comm)));
     PB_TRY(grid_estimate_open(&d->estimate, cells, gangs));
     PB_TRY(PB_ALLOC(d->free, gangs->count));
@@ -88,6 +99,8 @@ void grid_dealer_close(grid_dealer *d)
     grid_help_close(&d->help);
     pb_memory_free(d->joined);
     d->joined = NULL;
+    pb_memory_free(d->peers);
+    d->peers = NULL;
     pb_memory_free(d->free);
     d->free = NULL;
 }
@@ -149,11 +162,11 @@ static int64_t next_gang(grid_dealer *d)
 /* The next gang to deal, on rank 0, or to help with; NONE after a signal to stop. */
 static grid_deal deal(grid_dealer *d, int rank, bool helpless)
 {
-    int64_t gang = d->ends ? NONE : next_gang(d);
+    int64_t gang = d->stopped ? NONE : next_gang(d);
     grid_help_stop(&d->help, rank);
     if (gang != NONE) {
-        d->help.runs[gang].leader = rank;
-    } else if (!d->ends && !helpless) {
+        grid_help_lead(&d->help, gang, rank);
+    } else if (!d->stopped && !helpless) {
         gang = grid_help_choose(&d->help, rank);
         return (grid_deal){.gang = gang, .leader = gang != NONE ? d->help.runs[gang].leader : NONE};
     }
@@ -163,8 +176,8 @@ static grid_deal deal(grid_dealer *d, int rank, bool helpless)
 static void take_back(grid_dealer *d, int64_t gang)
 {
     if (gang != NONE) {
-        d->free[gang]             = true;
-        d->help.runs[gang].leader = NONE;
+        d->free[gang] = true;
+        grid_help_lead(&d->help, gang, NONE);
         grid_estimate_free(&d->estimate, gang);
         d->dealt -= grid_gang_size(d->gangs, gang);
     }
@@ -177,14 +190,31 @@ static double answer_seconds(const grid_dealer *d)
     return d->gaps > 0.0 ? d->gap_squares / d->gaps : 0.0;
 }
 
+static pb_status send_deal(grid_dealer *d, int rank, const grid_deal *next)
+{
+    const message m      = {.kind    = MESSAGE_DEAL,
+                            .cell    = next->gang,
+                            .leader  = next->leader,
+                            .seconds = answer_seconds(d)};
+    d->peers[rank].waits = false;
+    return pb_comm_send(d->comm, rank, &m, sizeof m);
+}
+
 static pb_status answer(grid_dealer *d, int rank, bool helpless)
 {
-    grid_deal next = deal(d, rank, helpless);
-    message m      = {.kind    = MESSAGE_DEAL,
-                      .cell    = next.gang,
-                      .leader  = next.leader,
-                      .seconds = answer_seconds(d)};
-    return pb_comm_send(d->comm, rank, &m, sizeof m);
+    const grid_deal next = deal(d, rank, helpless);
+    d->peers[rank]       = (grid_peer){.waits = true, .helpless = helpless};
+    bool later           = next.gang == NONE && d->help.led > 0 && !d->stopped;
+    return later ? PB_OK : send_deal(d, rank, &next);
+}
+
+static pb_status answer_waiting(grid_dealer *d)
+{
+    d->help.changed = false;
+    for (int rank = 1; rank < d->help.ranks; rank++) {
+        PB_TRY(d->peers[rank].waits ? answer(d, rank, d->peers[rank].helpless) : PB_OK);
+    }
+    return PB_OK;
 }
 
 pb_status grid_dealer_begin(grid_dealer *d)
@@ -225,7 +255,7 @@ static pb_status end_help(grid_dealer *d, int64_t gang)
 
 static pb_status end_lead(grid_dealer *d, int64_t gang)
 {
-    d->help.runs[gang].leader = NONE;
+    grid_help_lead(&d->help, gang, NONE);
     return end_help(d, gang);
 }
 
@@ -267,10 +297,22 @@ static pb_status note_finished(grid_dealer *d, const message *m, int rank)
     return end_lead(d, gang_at(d->gangs, m->cell));
 }
 
+/* Every rank stops what it is doing, and nothing more is dealt. */
+static pb_status stop_all(grid_dealer *d)
+{
+    bool before = d->stopped;
+    d->stopped = d->help.changed = true;
+    for (int rank = 1; rank < d->help.ranks && !before; rank++) {
+        PB_TRY(d->peers[rank].left ? PB_OK : notify(d, rank, MESSAGE_STOP, NONE, NONE));
+    }
+    return PB_OK;
+}
+
 static pb_status note_left(grid_dealer *d, const message *m, int rank)
 {
     d->others--;
-    d->ends = d->ends || m->failed;
+    d->peers[rank].left = true;
+    PB_TRY(m->failed ? stop_all(d) : PB_OK);
     take_back(d, m->cell);
     grid_help_stop(&d->help, rank);
     PB_TRY(end_leads(d, rank));
@@ -292,6 +334,8 @@ static void note_joined(grid_dealer *d, int64_t gang, int rank)
 
 static pb_status handle(grid_dealer *d, const message *m, int rank)
 {
+    static const grid_deal nothing = {.gang = NONE, .leader = NONE};
+
     switch ((message_kind)m->kind) {
     case MESSAGE_ASK:
         return answer(d, rank, m->failed != 0);
@@ -301,6 +345,7 @@ static pb_status handle(grid_dealer *d, const message *m, int rank)
         return note_left(d, m, rank);
     case MESSAGE_DEAL:
         d->asked        = false;
+        d->released     = NONE;
         d->held         = (grid_deal){.gang = m->cell, .leader = (int)m->leader};
         d->over         = m->cell == NONE;
         d->answer_takes = m->seconds;
@@ -318,6 +363,11 @@ static pb_status handle(grid_dealer *d, const message *m, int rank)
     case MESSAGE_OVER:
         d->released = m->cell;
         return PB_OK;
+    case MESSAGE_WITHDRAW:
+        return d->peers[rank].waits ? send_deal(d, rank, &nothing) : PB_OK;
+    case MESSAGE_STOP:
+        d->stopped = d->stopped || !deals(d);
+        return deals(d) ? stop_all(d) : PB_OK;
     case MESSAGE_BYE:
         d->left = true;
         return PB_OK;
@@ -330,6 +380,10 @@ static pb_status receive(grid_dealer *d)
     message m;
     int from = NONE;
 
+    if (!d->told && pb_stop_signal() != NULL) {
+        d->told = true;
+        PB_TRY(notify(d, 0, MESSAGE_STOP, NONE, NONE));
+    }
     do {
         PB_TRY(pb_comm_receive(d->comm, &m, sizeof m, &from));
         if (from != NONE) {
@@ -337,7 +391,7 @@ static pb_status receive(grid_dealer *d)
             PB_TRY(handle(d, &m, from));
         }
     } while (from != NONE);
-    return PB_OK;
+    return deals(d) && d->help.changed ? answer_waiting(d) : PB_OK;
 }
 
 /* Nothing can be returned in the middle of a cell: the next call that can returns it. */
@@ -396,6 +450,9 @@ static pb_status await_answer(grid_dealer *d)
     PB_TRY(receive(d));
     while (d->asked) {
         pb_clock_pause(&pause);
+        if (pause.seconds >= IDLE_PAUSE) {
+            d->idle(d->idle_context);
+        }
         PB_TRY(receive(d));
     }
     return PB_OK;
@@ -412,9 +469,8 @@ pb_status grid_dealer_take(grid_dealer *d, grid_deal *next)
         PB_TRY(await_answer(d));
     } else if (d->held.gang == NONE) {
         PB_TRY(receive(d));
-        /* A leaving rank may still give a cell back. */
-        while ((d->held = deal(d, 0, d->helpless)).gang == NONE && d->others > 0) {
-            d->ends = d->ends || pb_stop_signal() != NULL;
+        d->released = NONE;
+        while ((d->held = deal(d, 0, d->helpless)).gang == NONE && d->help.led > 0) {
             d->idle(d->idle_context);
             pb_clock_pause(&pause);
             PB_TRY(receive(d));
@@ -476,15 +532,18 @@ pb_status grid_dealer_finished(grid_dealer *d, int64_t place, const pb_grid_outc
 
 pb_status grid_dealer_leave(grid_dealer *d)
 {
-    bool signalled = pb_stop_signal() != NULL;
     pb_pause pause = {0};
 
+    if (d->asked && !deals(d)) {
+        PB_TRY(notify(d, 0, MESSAGE_WITHDRAW, NONE, NONE));
+    }
     PB_TRY(await_answer(d));
-    message m  = {.kind   = MESSAGE_LEAVE,
-                  .cell   = d->held.leader == NONE ? d->held.gang : NONE,
-                  .failed = signalled};
-    d->held    = (grid_deal){.gang = NONE, .leader = NONE};
-    d->current = d->held;
+    const message m = {.kind   = MESSAGE_LEAVE,
+                       .cell   = d->held.leader == NONE ? d->held.gang : NONE,
+                       .failed = pb_stop_signal() != NULL};
+    d->told         = d->told || !deals(d); /* nothing follows this message */
+    d->held         = (grid_deal){.gang = NONE, .leader = NONE};
+    d->current      = d->held;
     if (!deals(d)) {
         PB_TRY(pb_comm_send(d->comm, 0, &m, sizeof m));
         while (!d->left) {
@@ -493,7 +552,6 @@ pb_status grid_dealer_leave(grid_dealer *d)
         }
         return PB_OK;
     }
-    d->ends = d->ends || signalled;
     take_back(d, m.cell);
     grid_help_stop(&d->help, 0);
     PB_TRY(end_leads(d, 0));

@@ -33,11 +33,20 @@ void grid_help_close(grid_help *h)
     *h = (grid_help){0};
 }
 
+void grid_help_lead(grid_help *h, int64_t gang, int rank)
+{
+    grid_help_run *run = &h->runs[gang];
+    h->led += (rank != NONE) - (run->leader != NONE);
+    run->leader = rank;
+    h->changed  = true;
+}
+
 void grid_help_stop(grid_help *h, int rank)
 {
     if (h->helped[rank] != NONE) {
         h->runs[h->helped[rank]].helpers--;
         h->helped[rank] = NONE;
+        h->changed      = true;
     }
 }
 

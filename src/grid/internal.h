@@ -155,8 +155,10 @@ typedef struct grid_help {
     grid_help_run *runs; /* [gangs] */
     int64_t *helped;     /* [ranks] the gang that a rank helps with; -1: none */
     int64_t gangs;
+    int64_t led; /* gangs that some rank runs, or has been dealt */
     int ranks;
-    bool split; /* some gang has parts */
+    bool split;   /* some gang has parts */
+    bool changed; /* since answers were last given: a gang is led or not, or lacks a helper */
 } grid_help;
 
 pb_status grid_help_open(grid_help *h, int64_t gangs, int ranks) PB_MUST_USE;
@@ -164,12 +166,20 @@ void grid_help_close(grid_help *h); /* accepts a zeroed one */
 /* The gang that the rank helps with from now on; -1: none can be helped. */
 int64_t grid_help_choose(grid_help *h, int rank);
 void grid_help_stop(grid_help *h, int rank);
+/* The rank runs the gang from now on; -1: none does. */
+void grid_help_lead(grid_help *h, int64_t gang, int rank);
 
 /* A gang to run, or one that `leader` runs, to help with. */
 typedef struct grid_deal {
     int64_t gang; /* -1: none */
     int leader;   /* -1: this process */
 } grid_deal;
+
+/* Another rank, as rank 0 knows it. */
+typedef struct grid_peer {
+    bool left;
+    bool waits, helpless; /* for an answer; it is not to be asked for help */
+} grid_peer;
 
 /* Deals out the gangs. */
 typedef struct grid_dealer {
@@ -185,7 +195,7 @@ typedef struct grid_dealer {
     int64_t dealt, finished, failed; /* cells, by all ranks */
     int64_t passed;                  /* cells that `take` refused */
     int others;                      /* ranks that have not left */
-    bool ends;                       /* some rank received a signal: nothing more is dealt */
+    grid_peer *peers;                /* [ranks] */
     /* on the other ranks */
     bool asked, over; /* an answer is in flight; there are no more cells */
     bool left;        /* rank 0 sends nothing more */
@@ -195,11 +205,13 @@ typedef struct grid_dealer {
     grid_deal current; /* what it is doing */
     int64_t released;  /* the last gang that needed no more help from it; -1: none */
     bool helpless;     /* it could not help: it is not to be asked again */
+    bool stopped;      /* a signal came, to whichever rank */
+    bool told;         /* rank 0 of a signal that came here */
     grid_deal *joined; /* [ranks] who has come to help, and with which gang */
     int joined_count;
     double polled;               /* clock seconds of the last poll of messages */
     double gaps, gap_squares;    /* sums over the gaps between two polls */
-    void (*idle)(void *context); /* called on rank 0 while it waits */
+    void (*idle)(void *context); /* called while it waits */
     void *idle_context;
     bool broken; /* the group, with this message */
     char trouble[512];
@@ -217,8 +229,7 @@ void grid_dealer_close(grid_dealer *d);
 bool grid_dealer_poll(grid_dealer *d);
 /* The current gang takes this many seconds more: asks for the next one when it is time. */
 void grid_dealer_expect_end(grid_dealer *d, double seconds);
-/* What to do next; waits for the answer, or, on rank 0, for a gang that another rank may give
- * back. */
+/* What to do next; waits as long as a rank at work may give a gang back, or need help. */
 pb_status grid_dealer_take(grid_dealer *d, grid_deal *deal) PB_MUST_USE;
 /* The gang just taken was not begun. */
 void grid_dealer_put_back(grid_dealer *d);
@@ -231,7 +242,7 @@ void grid_dealer_alone(grid_dealer *d);
 /* Reports the cell at a place to the group and the log. */
 pb_status grid_dealer_finished(grid_dealer *d, int64_t place,
                                const pb_grid_outcome *outcome) PB_MUST_USE;
-/* This rank takes no more gangs; after a signal no rank does. Rank 0 returns when all have left. */
+/* This rank takes no more gangs. Rank 0 returns when all have left. */
 pb_status grid_dealer_leave(grid_dealer *d) PB_MUST_USE;
 
 /* watch.c */

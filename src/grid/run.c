@@ -153,8 +153,11 @@ static pb_status work(worker *w)
     while (!pb_grid_watch_stop(&w->watch)) {
         grid_deal next;
         PB_TRY(grid_dealer_take(&w->dealer, &next));
-        if (next.gang < 0) {
+        if (next.gang < 0 && !w->dealer.stopped) {
             return PB_OK;
+        }
+        if (next.gang < 0) {
+            break;
         }
         if (next.leader >= 0) {
             PB_TRY(help(w, &next));

@@ -46,7 +46,11 @@ const char *grid_watch_reason(const pb_grid_watch *watch)
 {
     const char *signal = pb_stop_signal();
     bool over          = watch->deadline > 0 && pb_clock_seconds() >= watch->deadline;
-    return signal != NULL ? signal : over ? "the time limit" : NULL;
+    bool elsewhere     = watch->dealer->stopped;
+    return signal != NULL ? signal
+           : over         ? "the time limit"
+           : elsewhere    ? "a signal to another process"
+                          : NULL;
 }
 
 bool pb_grid_watch_stop(void *watch)
