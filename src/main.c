@@ -85,6 +85,7 @@ int main(int argc, char **argv)
     pb_comm *comm = NULL;
     int code      = 0;
 
+    pb_cli_catch(pb_cli_commands(), argc, argv);
     ignore_write_signals();
     if (pb_kernels_child(argc, argv)) {
         return 0;

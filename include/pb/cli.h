@@ -91,6 +91,7 @@ typedef struct pb_command {
     int max_arguments;           /* -1: any number */
     bool alone;    /* runs in one process, and is refused under a launcher with more */
     bool first;    /* only rank 0 runs it */
+    bool stops;    /* signals ask it to stop, from the start of the program, see pb/stop.h */
     bool computes; /* has the common options: dtype threads device seed set json */
     const char *const
         *without; /* except these, which would have no effect; NULL-terminated or NULL */
@@ -142,6 +143,11 @@ void pb_cli_close(pb_cli *cli); /* accepts NULL */
  * worst status and exit code of all. */
 pb_status pb_cli_dispatch(const pb_command *const *commands, pb_comm *comm, int argc,
                           char *const *argv, int *exit_code) PB_MUST_USE;
+
+/* The first call of main: where the command named by argv[1] can be stopped, signals are caught and
+ * armed until the end of the program. On every rank: one killed by a signal would end the others.
+ */
+void pb_cli_catch(const pb_command *const *commands, int argc, char *const *argv);
 
 /* Prepares what the command named by argv[1] needs before MPI starts; see pb_kernels_start, which
  * may restart the program. Errors are left to pb_cli_dispatch. */

@@ -10,12 +10,18 @@
 
 #include "pb/status.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Calls nest: the outermost pair counts, and its first call forgets earlier signals. A second
  * SIGINT ends the process at once. */
 void pb_stop_catch(void);
 void pb_stop_release(void);
+
+/* Before the process becomes another program (exec), which calls pb_stop_catch: signals wait for
+ * that, and so does the one that was noted here. `wait` false: there was no other program. Without
+ * an effect outside of pb_stop_catch and pb_stop_release. */
+void pb_stop_hold(bool wait);
 
 /* "SIGTERM": the latest signal since the outermost pb_stop_catch; NULL: none came. */
 const char *pb_stop_signal(void);

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <unistd.h>
 
@@ -56,13 +55,34 @@ static bool stays_ignored(int number)
     return number == SIGHUP && action.sa_handler == SIG_IGN;
 }
 
+static void block(int how)
+{
+    sigset_t set;
+    (void)sigemptyset(&set);
+    for (int i = 0; i < SIGNALS; i++) {
+        (void)sigaddset(&set, signals[i].number);
+    }
+    (void)sigprocmask(how, &set, NULL);
+}
+
+void pb_stop_hold(bool wait)
+{
+    if (depth > 0) {
+        block(wait ? SIG_BLOCK : SIG_UNBLOCK);
+    }
+    if (depth > 0 && wait && latest != 0) {
+        (void)raise(latest);
+    }
+}
+
 void pb_stop_catch(void)
 {
     if (depth++ > 0) {
         return;
     }
-    latest = 0;
-    caught = 0;
+    latest  = 0;
+    caught  = 0;
+    ignored = 0;
     for (int i = 0; i < SIGNALS; i++) {
         struct sigaction action = {0};
         action.sa_handler       = stays_ignored(signals[i].number) ? SIG_IGN : on_signal;
@@ -73,6 +93,7 @@ void pb_stop_catch(void)
         sigemptyset(&action.sa_mask);
         (void)sigaction(signals[i].number, &action, &old[i]);
     }
+    block(SIG_UNBLOCK);
 }
 
 void pb_stop_release(void)

@@ -4,7 +4,6 @@
 
 #include "pb/file.h"
 #include "pb/memory.h"
-#include "pb/stop.h"
 #include "pb/sweep.h"
 
 static const pb_option options[] = {
@@ -21,10 +20,7 @@ static pb_status merge(const pb_cli *cli, const char *path)
     if (pb_path_is_directory(path)) {
         return PB_FAIL(PB_ERR_USAGE, "merge: -o %s is a directory; name a file", path);
     }
-    pb_stop_catch();
-    pb_stop_arm(0);
     status = pb_sweep_merge(pb_cli_argument(cli, 0), path);
-    pb_stop_release();
     if (status == PB_STOPPED) {
         return pb_error_prefix(status, "merge: nothing was written");
     }
@@ -59,6 +55,7 @@ const pb_command command_merge = {
                      "named, and the same run makes them again.\n",
     .options       = {options},
     .first         = true,
+    .stops         = true,
     .min_arguments = 1,
     .max_arguments = 1,
     .run           = run,

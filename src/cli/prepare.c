@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Choices made before MPI starts: the kernels, and how threads wait. */
+/* What is done before MPI starts: signals, the choice of kernels, and how threads wait. */
 #include "commands.h"
 
 #include "pb/kernels.h"
+#include "pb/stop.h"
 #include "pb/string.h"
 
 #include <stdlib.h>
@@ -36,23 +37,39 @@ static int typed_threads(int argc, char *const *argv)
     return threads >= 0 && threads <= THREADS_MAX ? (int)threads : 1;
 }
 
-void pb_cli_prepare(const pb_command *const *commands, int argc, char *const *argv)
+/* NULL: none, or its help is asked for. */
+static const pb_command *find(const pb_command *const *commands, int argc, char *const *argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
     while (*commands != NULL && strcmp((*commands)->name, name) != 0) {
         commands++;
     }
-    if (*commands == NULL || cli_asks_for_help(argc - 2, argv + 2)) {
+    return *commands == NULL || cli_asks_for_help(argc - 2, argv + 2) ? NULL : *commands;
+}
+
+void pb_cli_catch(const pb_command *const *commands, int argc, char *const *argv)
+{
+    const pb_command *command = find(commands, argc, argv);
+    if (command != NULL && command->stops) {
+        pb_stop_arm(0); /* first: a signal may wait to be caught */
+        pb_stop_catch();
+    }
+}
+
+void pb_cli_prepare(const pb_command *const *commands, int argc, char *const *argv)
+{
+    const pb_command *command = find(commands, argc, argv);
+    if (command == NULL) {
         return;
     }
     /* The threads may be set by the option or, for `run`, in the grid file, for `replay` in the
      * record. */
-    bool threads = *commands == &command_run || *commands == &command_replay ||
+    bool threads = command == &command_run || command == &command_replay ||
                    has("--threads", argc - 2, argv + 2);
-    if ((*commands)->computes || threads) {
+    if (command->computes || threads) {
         pb_kernels_start(argv, threads);
     }
-    if (*commands == &command_info && has("--measure", argc - 2, argv + 2)) {
+    if (command == &command_info && has("--measure", argc - 2, argv + 2)) {
         pb_kernels_measure_all(typed_threads(argc - 2, argv + 2));
     }
 }

@@ -6,7 +6,6 @@
 #include "pb/json.h"
 #include "pb/memory.h"
 #include "pb/report.h"
-#include "pb/stop.h"
 #include "pb/table.h"
 
 #include <string.h>
@@ -191,15 +190,12 @@ static pb_status run(pb_cli *cli)
     for (int i = 0; i < pb_cli_argument_count(cli); i++) {
         paths[i] = pb_cli_argument(cli, i);
     }
-    pb_stop_catch();
-    pb_stop_arm(0);
     PB_TRY_GOTO(status,
                 pb_cli_flag(cli, "compare") ? compare(cli, paths, &text)
                                             : make_report(cli, paths, &text),
                 out);
     PB_TRY_GOTO(status, deliver(cli, &text), out);
 out:
-    pb_stop_release();
     pb_string_clear(&text);
     pb_memory_free(paths);
     return status;
@@ -224,6 +220,7 @@ const pb_command command_report = {
                      "difference is relative to the larger value.\n",
     .options       = {options, options_pscp},
     .first         = true,
+    .stops         = true,
     .min_arguments = 1,
     .max_arguments = -1,
     .run           = run,

@@ -4,7 +4,6 @@
 
 #include "pb/log.h"
 #include "pb/report.h"
-#include "pb/stop.h"
 
 static const pb_option options[] = {
     PB_CLI_OUTPUT("DIR", false, "folder of the results; default: run.output, else results/<sweep>"),
@@ -81,11 +80,7 @@ static pb_status run(pb_cli *cli)
         return help_config_print(cli);
     }
     PB_TRY(pb_comm_agree(cli->comm, check_usage(cli)));
-    pb_stop_catch(); /* on every rank: a rank killed by a signal would end the others too */
-    pb_stop_arm(0);
-    pb_status status = run_sweep(cli);
-    pb_stop_release();
-    return status;
+    return run_sweep(cli);
 }
 
 /* The seeds of a sweep are an axis. */
@@ -110,6 +105,7 @@ const pb_command command_run = {
     .options       = {options},
     .min_arguments = 0,
     .max_arguments = 1,
+    .stops         = true,
     .computes      = true,
     .without       = without,
     .run           = run,

@@ -6,6 +6,7 @@
 #include "choice.h"
 
 #include "pb/log.h"
+#include "pb/stop.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -107,8 +108,12 @@ static void start_again(char *const *argv)
         return; /* no such link, or it names the dynamic loader, which was called by name */
     }
     path[length] = '\0';
+    pb_stop_hold(true);
     (void)execv(path, argv);
     (void)execv("/proc/self/exe", argv); /* the file was replaced meanwhile */
+    int reason = errno;
+    pb_stop_hold(false);
+    errno = reason;
 }
 
 /* What the library's choice, or the user's, costs. */

@@ -137,6 +137,27 @@ static void a_second_interrupt_and_a_released_signal_end_the_process(void **stat
     assert_int_equal(child_ends_with(SIGTERM, 1, true), SIGTERM);
 }
 
+static void a_signal_waits_for_the_program_that_follows(void **state)
+{
+    sigset_t waiting;
+    (void)state;
+    pb_stop_hold(true); /* nothing is caught */
+    assert_int_equal(child_ends_with(SIGTERM, 1, true), SIGTERM);
+    pb_stop_catch();
+    assert_int_equal(raise(SIGTERM), 0);
+    pb_stop_hold(true);
+    assert_int_equal(raise(SIGUSR1), 0);
+    assert_int_equal(sigpending(&waiting), 0);
+    assert_true(sigismember(&waiting, SIGTERM) == 1 && sigismember(&waiting, SIGUSR1) == 1);
+    pb_stop_release(); /* as exec does */
+    (void)signal(SIGTERM, SIG_DFL);
+    pb_stop_catch();
+    assert_non_null(pb_stop_signal());
+    assert_int_equal(sigpending(&waiting), 0);
+    assert_true(sigismember(&waiting, SIGTERM) == 0 && sigismember(&waiting, SIGUSR1) == 0);
+    pb_stop_release();
+}
+
 static void a_signal_removes_files_at_once(void **state)
 {
     (void)state;
@@ -170,6 +191,7 @@ int main(void)
         cmocka_unit_test(calls_nest_and_the_outermost_counts),
         cmocka_unit_test(a_deadline_stops_as_well),
         cmocka_unit_test(a_second_interrupt_and_a_released_signal_end_the_process),
+        cmocka_unit_test(a_signal_waits_for_the_program_that_follows),
         cmocka_unit_test(a_signal_removes_files_at_once),
     };
     return cmocka_run_group_tests_name("stop", tests, NULL, NULL);
