@@ -55,8 +55,10 @@ double pb_cell_env_gflops(const pb_cell_env *env);
 pb_status pb_cell_env_set_cache(pb_cell_env *env, const char *folder) PB_MUST_USE;
 
 /* Keeps the adapter of every cell that trains one, as it was tested, in
- * FOLDER/<model>/<dataset>/<method>/<seed>. */
-pb_status pb_cell_env_set_adapters(pb_cell_env *env, const char *folder) PB_MUST_USE;
+ * FOLDER/<model>/<dataset>/<method>/<seed>. `base`: what they name as their model, NULL: its
+ * folder; borrowed. */
+pb_status pb_cell_env_set_adapters(pb_cell_env *env, const char *folder,
+                                   const char *base) PB_MUST_USE;
 
 /* Cells leave a checkpoint in DIRECTORY/checkpoints every so many seconds (0: never) and when they
  * are stopped; a cell that has one goes on from there. */

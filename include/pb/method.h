@@ -154,6 +154,7 @@ struct pb_method {
     void *options; /* the struct that ops->fields describes */
     void *state;   /* the method's own */
     const pb_model *model;
+    const char *base; /* what a saved adapter names as its model; NULL: the model's folder */
     pb_backend *backend;
     const pb_weights *weights; /* what it is attached to, or NULL */
     uint64_t seed, version;    /* version: of the values, another one whenever they changed */
@@ -161,8 +162,7 @@ struct pb_method {
     pb_trainable *trainables;
     int64_t count;
     int64_t parameters, frozen_parameters; /* sums of sizes: of what is trained, and of the rest */
-    pb_tensor values;                      /* [parameters] */
-    pb_tensor grads;                       /* [parameters] */
+    pb_tensor values, grads;               /* [parameters] */
     pb_tensor frozen;                      /* [frozen_parameters] */
     pb_method_source *source;              /* what the plan works from, as long as it runs */
 };

@@ -183,6 +183,8 @@ pb_status pb_record_fail(pb_record *record, pb_status status) PB_MUST_USE;
 pb_status pb_record_add_metric(pb_record *record, const char *name, double value) PB_MUST_USE;
 pb_status pb_record_add_provenance(pb_record *record, const char *name,
                                    const char *value) PB_MUST_USE;
+/* SHA-256 of the files of an adapter that was kept. */
+#define PB_RECORD_ADAPTER "adapter_sha256"
 const char *pb_record_find_provenance(const pb_record *record, const char *name); /* NULL: none */
 pb_status pb_record_add_step(pb_record *record, const pb_record_step *step) PB_MUST_USE;
 pb_status pb_record_add_validation(pb_record *record, int64_t step, double loss) PB_MUST_USE;

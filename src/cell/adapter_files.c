@@ -12,8 +12,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-pb_status pb_cell_env_set_adapters(pb_cell_env *env, const char *folder)
+pb_status pb_cell_env_set_adapters(pb_cell_env *env, const char *folder, const char *base)
 {
+    env->adapters_base = base;
     pb_memory_free(env->adapters);
     return PB_TEXT(env->adapters, folder);
 }
@@ -79,7 +80,7 @@ static pb_status record_files(const char *folder, pb_record *record)
     pb_status status;
     PB_TRY_GOTO(status, pb_path_each(folder, NULL, list_file, &list), done);
     PB_TRY_GOTO(status, pb_hash_bytes(list.lines.data, list.lines.length, hash), done);
-    PB_TRY_GOTO(status, pb_record_add_provenance(record, "adapter_sha256", hash), done);
+    PB_TRY_GOTO(status, pb_record_add_provenance(record, PB_RECORD_ADAPTER, hash), done);
     record->adapter_bytes = list.bytes;
 done:
     pb_string_clear(&list.lines);
@@ -96,6 +97,7 @@ pb_status running_keep_adapter(running *r)
     if (r->env->adapters == NULL || !has_adapter(r->method->ops)) {
         return PB_OK;
     }
+    r->method->base = r->env->adapters_base;
     PB_TRY_GOTO(status, find_folder(r->env, &r->cell->name, &folder), done);
     PB_TRY_GOTO(status, pb_method_save(r->method, folder.data), done);
     PB_TRY_GOTO(status, record_files(folder.data, r->record), done);

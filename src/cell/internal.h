@@ -48,6 +48,7 @@ struct pb_cell_env {
     char *cache;                   /* folder of tokens, NULL: none */
     const pb_train_search *search; /* NULL: none */
     char *adapters;                /* folder of adapters, NULL: none are kept */
+    const char *adapters_base;     /* what they name as their model; NULL: its folder */
     char *checkpoints;             /* folder of the results, NULL: no checkpoints */
     double checkpoint_seconds;     /* between two; 0: only before a stop */
     bool checkpoint_failed;        /* and that was reported */

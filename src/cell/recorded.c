@@ -13,6 +13,7 @@
 
 struct pb_recorded {
     const pb_record *record;
+    char *model; /* its folder as recorded */
     pb_cell *cell;
     cell_search options;
     pb_train_search search;
@@ -85,6 +86,7 @@ static pb_status place_info(const pb_record *record, char **path)
 static pb_status place_all(const pb_recorded_places *places, pb_recorded *r)
 {
     cell_options *o = &r->cell->plan->options;
+    PB_TRY(PB_TEXT(r->model, o->model.path));
     if (places->model != NULL) {
         PB_TRY(pb_record_set_text(&o->model.path, places->model));
     }
@@ -174,6 +176,7 @@ void pb_recorded_close(pb_recorded *r)
 {
     if (r != NULL) {
         pb_cell_close(r->cell);
+        pb_memory_free(r->model);
         pb_config_clear(cell_search_fields, &r->options);
         pb_memory_free(r);
     }
@@ -244,11 +247,27 @@ static pb_status keep(void *context, int64_t index, pb_record *record)
     return PB_OK;
 }
 
+/* Only the hash of the adapter is kept. */
+static pb_status run_with_adapter(const pb_recorded *r, pb_cell_env *env, pb_record *out)
+{
+    const pb_cell *cell = r->cell;
+    char *folder        = NULL;
+    PB_TRY(pb_temporary_make("peftbench-replay", &folder));
+    pb_status status = pb_cell_env_set_adapters(env, folder, r->model);
+    status           = status == PB_OK ? pb_cell_run(env, &cell, 1, NULL, keep, out) : status;
+    pb_temporary_remove(folder);
+    pb_memory_free(folder);
+    return status;
+}
+
 pb_status pb_recorded_run(pb_recorded *r, pb_cell_env *env, bool *same, pb_record *out)
 {
     const pb_cell *cell = r->cell;
     PB_TRY(pb_cell_env_add_model(env, cell));
     PB_TRY(check(r, env, same));
     pb_cell_env_set_search(env, r->search.count > 0 ? &r->search : NULL);
+    if (pb_record_find_provenance(r->record, PB_RECORD_ADAPTER) != NULL) {
+        return run_with_adapter(r, env, out);
+    }
     return pb_cell_run(env, &cell, 1, NULL, keep, out);
 }

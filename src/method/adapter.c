@@ -262,7 +262,8 @@ static pb_status compose_json(const pb_method *m, pb_string *text)
     pb_json_put_text(&json, "peft_type", m->ops->peft_type);
     pb_json_put_text(&json, "task_type", "CAUSAL_LM");
     pb_json_put_bool(&json, "inference_mode", true);
-    pb_json_put_text(&json, "base_model_name_or_path", pb_model_directory(m->model));
+    pb_json_put_text(&json, "base_model_name_or_path",
+                     m->base != NULL ? m->base : pb_model_directory(m->model));
     m->ops->adapter_config_write(m, &json);
     return pb_json_finish(&json, "\n");
 }

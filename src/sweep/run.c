@@ -64,7 +64,7 @@ static pb_status open_adapters(const pb_sweep *s, const folder *f)
         return PB_OK;
     }
     PB_TRY(pb_path_join(f->path, "adapters", &path));
-    pb_status status = pb_cell_env_set_adapters(s->env, path);
+    pb_status status = pb_cell_env_set_adapters(s->env, path, NULL);
     pb_memory_free(path);
     return status;
 }

@@ -14,6 +14,7 @@ import world
 REST = ("train = { batch = 4; max_steps = 4; learning_rate = 0.01; };\n"
         "data = { test_rows = 4; validation_share = 0.25; };\n")
 VARY = '{ method = "lora"; vary = { train = { learning_rate = [1e-6, 0.01]; }; }; }'
+SPLIT = '{ method = "lora"; vary = { train = { split = [3]; }; }; }'
 EQUAL = "equal: every result is the same, bit for bit\n"
 MARK = b" file, SHA-256 of all its bytes with these digits as zeros: "
 
@@ -50,11 +51,11 @@ class Replay(case.Case):
 
     def test_every_kind_of_method_is_equal_from_any_folder(self):
         outside = world.write(self.world.path("elsewhere", "own.cfg"), 'method = { name = "lora"; r = 3; dropout = 0.1; };\n')
-        methods = ["none", "majority", "full", "adalora", "prefix-tuning", "p-tuning", "ia3", outside]
+        methods = ["none", "majority", "full", "adalora", "prefix-tuning", "p-tuning", "ia3", SPLIT, outside]
         self.run_cells(methods, "--set", "run.gang=2")
         shutil.rmtree(self.world.path("elsewhere"))
         os.makedirs(os.path.join(self.folder, "away"))
-        self.expect_equal(*methods[:-1])
+        self.expect_equal(*methods[:-2], "lora{split=3}")
         result = self.replay("own", cwd=os.path.join(self.folder, "away"))
         self.assertRegex(result.out, r"^good/pairs/own/1 of \S+tiny.h5: done, recorded \S+Z\n\n" + EQUAL)
 
@@ -116,6 +117,21 @@ class Replay(case.Case):
         world.write(os.path.join(model, "model.safetensors"),
                     world.join_safetensors(header, weights[:-1] + bytes([weights[-1] ^ 1])))
         self.assertRegex(self.replay("ia3", 2, "--model", model, "--data", data).err, "its model was [0-9a-f]{64}, now")
+
+    def test_a_kept_adapter_is_compared(self):
+        self.world.copy_model("own")
+        self.run_cells(["lora", "p-tuning"], "--set", 'run.save_adapters="best"', model="own")
+        self.expect_equal("lora", "p-tuning")
+        moved = os.path.join(self.folder, "moved")
+        os.rename(self.world.path("weights", "own"), moved)
+        self.assertTrue(self.replay("lora", 0, "--model", moved).out.endswith(EQUAL))
+        whole = world.read(self.file)
+        for hash in set(re.findall(rb"[0-9a-f]{64}", results.h5dump("-a", "/cells/own/pairs/lora/1/provenance/adapter_sha256", self.file).stdout)):
+            whole = whole.replace(hash, hash[::-1])
+        world.write(self.file, sealed(whole))
+        result = self.replay("lora", 1, "--model", moved)
+        self.assertRegex(result.out, r"(?m)^adapter_sha256 +1 of 1 .*[0-9a-f]{20}")
+        self.assertRegex(result.out, r"\ndiffers: 1 of the results, although ")
 
     def test_a_tampered_record_is_refused(self):
         self.run_cells(["lora"])
