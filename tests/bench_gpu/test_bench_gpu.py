@@ -177,7 +177,7 @@ class Faults(Case):
         bare = {"PATH": "/usr/bin:/bin", "CUDA_HOME": "/absent"}
         subprocess.run([os.path.join(JOBS, "bench_gpu"), "carry", folder], stderr=subprocess.PIPE, check=True,
                        env={**bare, "PB_BENCH_BUILD": build})
-        self.assertEqual(sorted(os.listdir(folder)), ["bench_gpu", "bench_gpu.bin", "bench_peer.py"])
+        self.assertEqual(sorted(os.listdir(folder)), ["bench_gpu", "bench_gpu.bin", "bench_peer.py", "site"])
         return folder, bare
 
     def test_the_carried_folder_runs_on_its_own(self):

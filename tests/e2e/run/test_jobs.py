@@ -95,6 +95,19 @@ class Scripts(case.Case):
         started, = self.call("slurm/grid.sbatch", "a.cfg", PB_SITE=site, SLURM_NTASKS="6")
         self.assertEqual(started["arguments"][:3], ["-np", "6", "of 1"])
 
+    def test_the_bench_reads_the_site(self):
+        said = os.path.join(self.folder, "said")
+        bench = world.write(os.path.join(self.folder, "bench_gpu"), '#!/bin/sh\necho "$1 $LOADED $4" >>"$SAID"\n')
+        site = world.write(os.path.join(self.folder, "site"), "export LOADED=module\n")
+        os.chmod(bench, 0o755)
+        self.call("slurm/bench_gpu.sbatch", "--tiny", PB_BENCH=bench, SAID=said)
+        self.assertEqual(world.read(said).decode(), "".join(f"{mode} module --tiny\n" for mode in ("check", "speed", "peer")))
+        os.rename(site, site + "2")
+        self.call("slurm/bench_gpu.sbatch", code=2, PB_BENCH=bench, SAID=said)
+        self.assertIn("PB_SITE names the file", self.messages)
+        self.call("slurm/bench_gpu.sbatch", PB_BENCH=bench, SAID=said, PB_SITE=site + "2")
+        self.assertEqual(self.commands("submit", "slurm/bench_gpu", "--"), ["sbatch"])
+
     def test_continues_after_code_3_alone(self):
         some = (("0", 1), ("3 3 3 3 3", 4))
         every = (*some, ("1", 1), ("2", 1), ("4", 1), ("3 0", 2), ("3 3 1", 3))
