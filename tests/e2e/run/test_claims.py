@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several jobs on one folder: together they do what one does, and each cell once."""
+import glob
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import world
 
 REST = "train = { batch = 4; max_steps = 24; epochs = 100.0; };\n"
 HOST = os.uname().nodename
+PACKED = "run.pack_cells=4"
 
 
 class Jobs(case.Case):
@@ -61,25 +63,43 @@ class Jobs(case.Case):
         if expected:  # a gang's memory is that of all its members
             self.assertEqual(self.digest(os.path.join(self.output, "tiny.h5")), expected)
         self.assertEqual(len(self.cells()), self.whole)
-        self.assertEqual(len(results.shards(self.output)), self.whole)
+        self.assertEqual(len(results.shards(self.output)) + len(self.packed()), self.whole)
         left = set(os.listdir(self.output)) & {"claims", "jobs", "attempts", "checkpoints"}
         self.assertEqual(left, set())
+
+    def packed(self):
+        """The names of the records of all packs."""
+        packs = glob.glob(os.path.join(self.output, "shards", "*.pack"))
+        return [name for path in packs for name in re.findall(rb"peftbench cell \d+ \d+ [0-9a-f]{16} (\S+)\n", world.read(path))]
 
     def done(self, result):
         return re.findall(r"(good/pairs/\S+) done,", result.err)
 
     def test_three_jobs_do_each_cell_once(self):
         expected = self.alone()
-        for gang in ("1", "2"):
-            with self.subTest(gang=gang):
-                jobs = [self.start("--set", "run.gang=" + gang, ranks=ranks) for ranks in (None, None, 2)]
+        for how in ("run.gang=1", "run.gang=2", PACKED):
+            with self.subTest(how):
+                jobs = [self.start("--set", how, ranks=ranks) for ranks in (None, None, 2)]
                 ended = [self.expect(program.finish(job), 0) for job in jobs]
                 did = [cell for result in ended for cell in self.done(result)]
                 self.assertEqual(sorted(did), sorted(set(did)))
                 self.assertEqual(len(did), self.whole)
                 self.assertTrue(any("tiny.h5" in result.out for result in ended))
-                self.check(expected if gang == "1" else None)
+                self.assertEqual(len(self.packed()), self.whole if how == PACKED else 0)
+                self.check(expected if how != "run.gang=2" else None)
                 shutil.rmtree(self.output)
+
+    def test_a_killed_job_leaves_its_pack_to_the_others(self):
+        expected, jobs = self.alone(), []
+        for count in (1, 2):
+            jobs.append(self.start("--set", PACKED, ranks=count))
+            while len(self.packed()) < count:
+                self.assertIsNone(jobs[-1].poll(), "the run ended too early")
+                time.sleep(0.005)
+        program.kill_session(jobs[0])
+        self.expect(program.finish(jobs[1]), 0)
+        self.assertEqual(len(set(self.packed())), self.whole)
+        self.check(expected)
 
     def test_a_killed_job_is_taken_over(self):
         expected = self.alone()
