@@ -80,7 +80,7 @@ typedef struct pb_generate_options {
     int64_t max_new_tokens;
     const int32_t *stop_ids; /* generation of a row ends with one of these (kept as the last id) */
     int64_t stop_count;
-    int64_t batch;           /* rows at once */
+    int64_t batch;           /* rows at once, see pb_groups_make; of a group, all are */
     const pb_sample *drafts; /* [draft_count] answers that are likely, each with its end: what
                                 is generated is the same, in fewer passes */
     int64_t draft_count;
@@ -94,8 +94,13 @@ typedef struct pb_generated {
     int64_t count;
 } pb_generated;
 
-/* Greedy. Common prefixes of the rows of a batch are computed once, finished rows leave the batch.
- * out [count]: free each with pb_memory_free(ids). On failure there is nothing to free; where the
+/* Greedy, in the groups that pb_groups_make forms, sorted unless PB_SAVING_ORDER is off. Common
+ * prefixes of a group are computed once, finished rows leave it. out [count], as the prompts: free
+ * each with pb_memory_free(ids). On failure there is nothing to free; where the
  * largest logit of a row is not finite, there is nothing to choose: PB_ERR_NUMERIC. */
 pb_status pb_network_generate(pb_network *net, const pb_sample *prompts, int64_t count,
                               const pb_generate_options *options, pb_generated *out) PB_MUST_USE;
+/* The same for one group that the caller has formed. */
+pb_status pb_network_generate_group(pb_network *net, const pb_sample *prompts, int64_t count,
+                                    const pb_generate_options *options,
+                                    pb_generated *out) PB_MUST_USE;

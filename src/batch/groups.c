@@ -71,11 +71,11 @@ static void cut(const pb_sample *samples, int64_t n, double limit, int64_t more,
     for (int64_t i = 0; i < n; i++) {
         const pb_sample *sample = &samples[g->order[i]];
         const pb_sample *before = i > 0 ? &samples[g->order[i - 1]] : NULL;
-        double added            = (double)(added_tokens(sample, before) + more);
+        double added            = (double)added_tokens(sample, before) + (double)more;
         if (i > g->starts[g->count] && tokens + added > limit) {
             end_group(g, i);
             tokens = 0.0;
-            added  = (double)(sample->length + more);
+            added  = (double)sample->length + (double)more;
         }
         tokens += added;
     }
@@ -89,7 +89,7 @@ static pb_status make(const pb_sample *samples, int64_t n, int64_t batch, int64_
     double tokens = 0.0;
     for (int64_t i = 0; i < n; i++) {
         g->order[i] = i;
-        tokens += (double)(samples[i].length + more);
+        tokens += (double)samples[i].length + (double)more;
     }
     if (sorted) {
         PB_TRY(sort(samples, n, g->order));

@@ -17,7 +17,7 @@ static pb_status generate_batch(cell_test *t, const pb_generate_options *options
     for (int64_t i = 0; i < count; i++) {
         prompts[i] = cell_test_prompt(t, first + i);
     }
-    status = pb_network_generate(r->net, prompts, count, options, generated);
+    status = pb_network_generate_group(r->net, prompts, count, options, generated);
     if (status != PB_OK) {
         return PB_FRAME(cell_test_prefix(t, first, count, status));
     }

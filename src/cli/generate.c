@@ -12,6 +12,8 @@ static const pb_option options[] = {
     PB_CLI_TEXT("ids-file", "FILE", NULL,
                 "rows {\"input_ids\": […]}; padding that \"attention_mask\" marks is cut"),
     PB_CLI_TEXT("prompt", "TEXT", NULL, "a text instead of rows"),
+    PB_CLI_TEXT("drafts", "FILE", NULL,
+                "likely answers with their ends, rows as in --ids-file: the same ids sooner"),
     {.name     = "max-new-tokens",
      .kind     = PB_OPTION_INT,
      .value    = "N",
@@ -19,7 +21,8 @@ static const pb_option options[] = {
      .minimum  = 1,
      .maximum  = 1048576,
      .help     = "maximum number of new ids per row"},
-    PB_CLI_INT("batch", "N", "8", 1, 1048576, "rows at once"),
+    PB_CLI_INT("batch", "N", "8", 1, 1048576,
+               "rows at once: as many tokens as so many rows of mean length"),
     PB_CLI_FLAG("ignore-eos", "continue past the model's end-of-sequence token"),
     PB_OPTION_END,
 };
@@ -51,12 +54,20 @@ static pb_status print_row(const pb_cli *cli, const session *s, const pb_generat
     return status;
 }
 
+static pb_status read_drafts(const pb_cli *cli, int64_t vocab, session_rows *drafts)
+{
+    const char *path = pb_cli_text(cli, "drafts");
+    return path != NULL ? session_rows_read(path, false, vocab, drafts) : PB_OK;
+}
+
 static pb_status generate(const pb_cli *cli, session *s, const pb_sample *prompts, int64_t count)
 {
     const pb_model_config *c = pb_model_get_config(s->model);
     int32_t stops[PB_MODEL_EOS_MAX];
     int64_t stop_count    = pb_cli_flag(cli, "ignore-eos") ? 0 : c->eos_count;
     pb_generated *results = NULL;
+    session_rows drafts   = {0};
+    pb_status status;
     for (int64_t i = 0; i < stop_count; i++) {
         stops[i] = (int32_t)c->eos_ids[i];
     }
@@ -66,13 +77,18 @@ static pb_status generate(const pb_cli *cli, session *s, const pb_sample *prompt
         .stop_count     = stop_count,
         .batch          = pb_cli_int(cli, "batch"),
     };
-    PB_TRY(PB_ALLOC(results, count));
-    pb_status status = pb_network_generate(s->net, prompts, count, &how, results);
+    PB_TRY_GOTO(status, read_drafts(cli, c->vocab, &drafts), done);
+    how.drafts      = drafts.samples;
+    how.draft_count = drafts.count;
+    PB_TRY_GOTO(status, PB_ALLOC(results, count), done);
+    PB_TRY_GOTO(status, pb_network_generate(s->net, prompts, count, &how, results), done);
     for (int64_t i = 0; i < count; i++) {
         status = status == PB_OK ? print_row(cli, s, &results[i]) : status;
         pb_memory_free(results[i].ids);
     }
+done:
     pb_memory_free(results);
+    session_rows_clear(&drafts);
     return status;
 }
 

@@ -18,8 +18,8 @@ typedef struct generation {
     const pb_generate_options *options;
     pb_batch prompt;
     kv_cache cache;
-    int64_t first, all; /* row of the first prompt, and how many there are, for messages */
-    pb_generated *out;  /* [prompt.samples] */
+    const generate_rows *rows;
+    pb_generated *out; /* [prompt.samples] */
 
     int64_t drafts;      /* of the options, unless they are not used */
     int64_t draft_keys;  /* most of one row, */
@@ -189,7 +189,8 @@ static pb_status append(generation *g, int64_t sample, int64_t slot)
         return PB_FAIL(PB_ERR_NUMERIC,
                        "logits of row %" PRId64 " of %" PRId64
                        " are not finite at its new token %" PRId64 ": " PB_NOT_FINITE_REMEDY,
-                       g->first + sample + 1, g->all, row->count + 1);
+                       (g->rows->numbers != NULL ? g->rows->numbers[sample] : sample) + 1,
+                       g->rows->all, row->count + 1);
     }
     row->ids[row->count++] = id;
     g->ended[sample] =
@@ -420,14 +421,13 @@ static pb_status run_step(generation *g)
     return PB_OK;
 }
 
-pb_status network_generate_cached(pb_network *net, const pb_sample *prompts, int64_t count,
-                                  int64_t first, int64_t all, const pb_generate_options *options,
-                                  pb_generated *out)
+pb_status network_generate_cached(pb_network *net, const generate_rows *rows,
+                                  const pb_generate_options *options, pb_generated *out)
 {
     pb_batch_options packing = pb_network_batch_options(net, false);
-    generation g = {.net = net, .options = options, .first = first, .all = all, .out = out};
+    generation g             = {.net = net, .options = options, .rows = rows, .out = out};
     pb_status status;
-    PB_TRY_GOTO(status, pb_batch_build(prompts, count, &packing, &g.prompt), done);
+    PB_TRY_GOTO(status, pb_batch_build(rows->prompts, rows->count, &packing, &g.prompt), done);
     PB_TRY_GOTO(status, open_generation(&g), done);
     PB_TRY_GOTO(status, reserve_steps(&g), done);
     PB_TRY_GOTO(status, run_prompt(&g), done);

@@ -204,10 +204,17 @@ void network_find_needs(pb_network *net);
 void network_leave_memory(pb_network *net);
 /* A pass over the batch without parts of its own. */
 pass network_pass_over(const pb_batch *batch, bool backward);
-/* Generation of the rows of a batch, those from `first` on of `all`; on failure rows may have ids
- * that are to be freed. */
-pb_status network_generate_cached(pb_network *net, const pb_sample *prompts, int64_t count,
-                                  int64_t first, int64_t all, const pb_generate_options *options,
+/* Rows that are generated together. */
+typedef struct generate_rows {
+    const pb_sample *prompts; /* [count] without labels */
+    int64_t count;
+    const int64_t *numbers; /* [count] of the rows among `all`, for messages; NULL: 0, 1, … */
+    int64_t all;
+} generate_rows;
+
+/* On failure rows may have ids that are to be freed. */
+pb_status network_generate_cached(pb_network *net, const generate_rows *rows,
+                                  const pb_generate_options *options,
                                   pb_generated *out) PB_MUST_USE;
 bool network_generation_stops(const pb_generate_options *options, int32_t id);
 /* From the ids to the gradients and the sums of losses. */

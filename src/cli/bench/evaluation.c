@@ -6,15 +6,16 @@
 #include "pb/clock.h"
 #include "pb/memory.h"
 
+#include <string.h>
+
 enum { REPEATS = 3 };
 
 typedef struct evaluation {
     pb_network *net;
     const bench_rows *rows;
-    pb_groups groups;
-    pb_sample *prompts;    /* [largest] */
-    pb_generated *answers; /* [count] by the order of the groups */
-    pb_sample *known;      /* [count] */
+    pb_generated *answers; /* [count] */
+    pb_sample *known;      /* [known_count] different ones */
+    int64_t known_count;
     pb_generate_options how;
 } evaluation;
 
@@ -28,36 +29,35 @@ static void forget_answers(evaluation *e, pb_generated *answers)
 
 static pb_status test_once(evaluation *e, pb_generated *answers)
 {
-    for (int64_t g = 0; g < e->groups.count; g++) {
-        int64_t first = e->groups.starts[g];
-        int64_t count = e->groups.starts[g + 1] - first;
-        for (int64_t i = 0; i < count; i++) {
-            e->prompts[i] = e->rows->prompts[e->groups.order[first + i]];
-        }
-        PB_TRY(pb_network_generate(e->net, e->prompts, count, &e->how, answers + first));
-    }
-    return PB_OK;
+    return pb_network_generate(e->net, e->rows->prompts, e->rows->count, &e->how, answers);
 }
 
-static pb_status open_evaluation(evaluation *e, const bench_profile *profile, int64_t batch,
-                                 unsigned without)
+static bool is_known(const evaluation *e, const pb_generated *answer)
 {
-    bool sorted = (without & 1U << PB_SAVING_ORDER) == 0;
-    PB_TRY(pb_groups_make(e->rows->prompts, e->rows->count, batch, profile->answer_most, sorted,
-                          &e->groups));
-    PB_TRY(PB_ALLOC(e->prompts, e->groups.largest));
+    size_t bytes = (size_t)answer->count * sizeof *answer->ids;
+    for (int64_t k = 0; k < e->known_count; k++) {
+        if (e->known[k].length == answer->count &&
+            memcmp(e->known[k].ids, answer->ids, bytes) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static pb_status open_evaluation(evaluation *e, const bench_profile *profile, int64_t batch)
+{
     PB_TRY(PB_ALLOC(e->answers, e->rows->count));
     PB_TRY(PB_ALLOC(e->known, e->rows->count));
-    e->how =
-        (pb_generate_options){.max_new_tokens = profile->answer_most, .batch = e->groups.largest};
+    e->how = (pb_generate_options){.max_new_tokens = profile->answer_most, .batch = batch};
     PB_TRY(test_once(e, e->answers));
-    if (profile->labels) {
-        for (int64_t i = 0; i < e->rows->count; i++) {
-            e->known[i] = (pb_sample){.ids = e->answers[i].ids, .length = e->answers[i].count};
+    for (int64_t i = 0; profile->labels && i < e->rows->count; i++) {
+        const pb_generated *answer = &e->answers[i];
+        if (!is_known(e, answer)) {
+            e->known[e->known_count++] = (pb_sample){.ids = answer->ids, .length = answer->count};
         }
-        e->how.drafts      = e->known;
-        e->how.draft_count = e->rows->count;
     }
+    e->how.drafts      = e->known;
+    e->how.draft_count = e->known_count;
     return PB_OK;
 }
 
@@ -86,7 +86,7 @@ pb_status bench_evaluate(pb_network *net, const bench_rows *rows, const bench_pr
     evaluation e = {.net = net, .rows = rows};
     pb_status status;
     pb_network_without(net, without);
-    PB_TRY_GOTO(status, open_evaluation(&e, profile, batch, without), done);
+    PB_TRY_GOTO(status, open_evaluation(&e, profile, batch), done);
     PB_TRY_GOTO(status, time_tests(&e, out), done);
     out->tokens = 0.0;
     for (int64_t i = 0; i < rows->count; i++) {
@@ -96,8 +96,6 @@ done:
     forget_answers(&e, e.answers);
     pb_memory_free(e.answers);
     pb_memory_free(e.known);
-    pb_memory_free(e.prompts);
-    pb_groups_clear(&e.groups);
     pb_network_without(net, 0);
     return status;
 }

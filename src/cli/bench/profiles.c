@@ -15,6 +15,7 @@ static const bench_profile profiles[] = {
      .questions    = 1,
      .own_least    = 20,
      .own_most     = 100,
+     .ending       = 5,
      .answer_least = 2,
      .answer_most  = 4,
      .labels       = true},
@@ -31,6 +32,7 @@ static const bench_profile profiles[] = {
      .questions    = 12,
      .own_least    = 15,
      .own_most     = 45,
+     .ending       = 5,
      .answer_least = 2,
      .answer_most  = 4,
      .labels       = true},
@@ -39,7 +41,7 @@ static const bench_profile profiles[] = {
 enum { PROFILES = sizeof profiles / sizeof profiles[0] };
 
 /* Streams of the parts of a row. */
-enum { SALT_INSTRUCTION, SALT_LENGTHS, SALT_PASSAGES, SALT_ROWS = 1 << 20 };
+enum { SALT_INSTRUCTION, SALT_LENGTHS, SALT_ENDING, SALT_PASSAGES, SALT_ROWS = 1 << 20 };
 
 pb_status bench_profile_get(const pb_cli *cli, bench_profile *out)
 {
@@ -111,6 +113,7 @@ pb_status bench_profile_make(const bench_profile *p, int64_t count, int64_t voca
         at = put(at, seed, SALT_INSTRUCTION, p->instruction, vocabulary);
         at = put(at, seed, SALT_PASSAGES + i / p->questions, p->passage, vocabulary);
         at = put(at, seed, SALT_ROWS + i, own + answer, vocabulary);
+        (void)put(at - answer - p->ending, seed, SALT_ENDING, p->ending, vocabulary);
     }
     *out = rows;
     return PB_OK;

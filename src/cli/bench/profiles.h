@@ -10,7 +10,8 @@ typedef struct bench_profile {
     const char *name;
     int64_t instruction;         /* tokens that all rows begin with, */
     int64_t passage, questions;  /* tokens that so many rows share after them, */
-    int64_t own_least, own_most; /* and tokens of a row alone */
+    int64_t own_least, own_most; /* and tokens of a row alone, */
+    int64_t ending;              /* of which the last ones are the same in all rows */
     int64_t answer_least, answer_most;
     bool labels; /* answers are few, and known */
 } bench_profile;

@@ -319,6 +319,19 @@ class Stages(case.Case):
         self.assertEqual(len(result.out.splitlines()), 2)
         self.expect(program.run(["generate", "--model", self.good, "--prompt", "tom has", "--max-new-tokens", "3"]), 0)
 
+    def test_rows_are_answered_in_their_order_and_drafts_change_nothing(self):
+        rows = [[1, 5, *range(10, 30), last] for last in (9, 6, 8, 7)] + [[1, 4]]
+        path = self.rows(*(json.dumps({"input_ids": ids}).encode() for ids in rows))
+        line = ["generate", "--model", self.good, "--max-new-tokens", "5", "--ids-file"]
+        alone = self.expect(program.run([*line, path, "--batch", "1"]), 0).out
+        self.assertEqual(self.expect(program.run([*line, path, "--batch", "4"]), 0).out, alone)
+        answers = [json.loads(text)["ids"] for text in alone.splitlines()]
+        drafts = os.path.join(self.folder, "drafts.jsonl")
+        world.write(drafts, "".join(json.dumps({"input_ids": ids}) + "\n" for ids in [*answers[:2], answers[2][:1] + [3], [7]]).encode())
+        self.assertEqual(self.expect(program.run([*line, path, "--drafts", drafts]), 0).out, alone)
+        world.write(drafts, b'{"input_ids": [512]}')
+        self.expect(program.run([*line, path, "--drafts", drafts]), 1, "drafts.jsonl:1")
+
     def test_generate_from_broken_rows_names_the_line(self):
         for name, line in dict(BROKEN, **{"beyond": b'{"input_ids": [512]}', "empty": b'{"input_ids": []}'}).items():
             with self.subTest(name):

@@ -210,6 +210,7 @@ static size_t count_allocations(network_fixture *f, const pb_sample *prompts,
     pb_generated out[NETWORK_ROWS];
     pb_network_destroy(f->net);
     assert_ok(pb_network_create(f->weights, f->method, &f->net));
+    pb_network_without(f->net, 1U << PB_SAVING_ORDER); /* groups of as many rows, however long */
     size_t before           = pb_memory_allocations();
     options->max_new_tokens = new_tokens;
     generate(f->net, prompts, NETWORK_ROWS, options, out);
@@ -492,6 +493,7 @@ static void logits_that_are_not_finite_are_refused(void **state)
         for (int64_t k = 0; k < pb_tensor_count(&norm); k++) {
             host_set(f.backend, &norm, k, norms[i]);
         }
+        pb_network_without(f.net, 1U << PB_SAVING_ORDER);
         assert_error(pb_network_generate(f.net, rows.samples, 3, &options, out), PB_ERR_NUMERIC,
                      "logits of row 1 of 3 are not finite at its new token 1: a value left the "
                      "range of F32; use another checkpoint or adapter");
@@ -528,6 +530,43 @@ static void the_row_without_finite_logits_is_named(void **state)
     }
 }
 
+/* Rows that begin alike are computed together, in fewer passes; the results stay with their rows.
+ */
+static void rows_are_grouped_by_their_beginnings(void **state)
+{
+    enum { PAIRS = 4, COMMON = 30 };
+    (void)state;
+    network_fixture f;
+    int32_t ids[2 * PAIRS][COMMON + 1];
+    pb_sample prompts[2 * PAIRS];
+    pb_generated plain[2 * PAIRS];
+    pb_generated sorted[2 * PAIRS];
+    int passes[2]               = {0, 0};
+    pb_generate_options options = {.max_new_tokens = 2, .batch = 3, .stop = count_asked};
+    for (int r = 0; r < 2 * PAIRS; r++) { /* row r and row r + PAIRS */
+        for (int t = 0; t < COMMON; t++) {
+            ids[r][t] = (r % PAIRS + t) % NETWORK_VOCAB;
+        }
+        ids[r][COMMON] = r;
+        prompts[r]     = (pb_sample){.ids = ids[r], .length = COMMON + 1};
+    }
+    network_fixture_open(&f, NULL, false, 1);
+    pb_network_without(f.net, 1U << PB_SAVING_ORDER);
+    options.context = &passes[0];
+    generate(f.net, prompts, 2 * PAIRS, &options, plain);
+    pb_network_without(f.net, 0);
+    options.context = &passes[1];
+    generate(f.net, prompts, 2 * PAIRS, &options, sorted);
+    assert_int_equal(passes[0], 3);
+    assert_int_equal(passes[1], 2);
+    for (int r = 0; r < 2 * PAIRS; r++) {
+        check_same(&f, "sorted", &prompts[r], &plain[r], &sorted[r]);
+    }
+    free_generated(plain, (int64_t)2 * PAIRS);
+    free_generated(sorted, (int64_t)2 * PAIRS);
+    network_fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -539,6 +578,7 @@ int main(void)
         cmocka_unit_test(drafts_change_no_token),
         cmocka_unit_test(a_right_draft_takes_one_pass),
         cmocka_unit_test(whatever_is_not_saved_the_tokens_are_the_same),
+        cmocka_unit_test(rows_are_grouped_by_their_beginnings),
         cmocka_unit_test(one_new_token_needs_the_prompt_alone),
         cmocka_unit_test(labels_of_prompts_are_not_looked_at),
         cmocka_unit_test(earlier_passes_change_nothing),
