@@ -159,7 +159,7 @@ pb_status running_set_up(running *r)
     }
     PB_TRY(place_weights(r));
     PB_TRY(pb_network_create(r->model->weights, r->method, &r->net));
-    pb_network_without(r->net, cell_without(r->options));
+    pb_network_without(r->net, cell_without(&r->options->eval));
     return PB_OK;
 }
 

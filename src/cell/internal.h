@@ -123,12 +123,15 @@ typedef struct cell_options {
 } cell_options;
 
 /* options.c: what the network and the test do not save, see pb_network_without. */
-unsigned cell_without(const cell_options *o);
+unsigned cell_without(const cell_eval_options *o);
 
 /* work.c: the work of a cell over rows as they are after the cutoff, of which `held` are kept for
  * validation; `bytes`: of the weights. */
 pb_work cell_work(const pb_method *m, const cell_options *o, const pb_cell_rows *rows, int64_t held,
                   double bytes);
+/* Passes over a batch of test rows after the first one, for `more` tokens of each: drafts, which
+ * rows with `labels` have, are verified in one. */
+double cell_later_passes(const cell_eval_options *o, bool labels, double more);
 /* That a test row may generate. */
 double cell_most_new_tokens(const cell_options *o);
 /* Rows that were read, or guessed ones (NULL), after the cutoff. */

@@ -9,8 +9,18 @@
 /* What the record's configuration says about batches. */
 typedef struct batches {
     double train, eval, accumulate;
-    bool generates;
+    double later; /* passes of the test after the first one */
 } batches;
+
+static double generated_tokens(const pb_record *r)
+{
+    for (int64_t i = 0; i < r->metrics_count; i++) {
+        if (strcmp(r->metrics[i].name, "output_tokens_mean") == 0) {
+            return r->metrics[i].value;
+        }
+    }
+    return 1.0;
+}
 
 static pb_status read_batches(const pb_record *r, batches *out)
 {
@@ -21,10 +31,13 @@ static pb_status read_batches(const pb_record *r, batches *out)
     PB_TRY(pb_config_parse(r->config != NULL ? r->config : "", "its configuration", &config));
     PB_TRY_GOTO(status, pb_config_read(config, "train", pb_train_fields, NULL, &train), done);
     PB_TRY_GOTO(status, pb_config_read(config, "eval", pb_cell_eval_fields, NULL, &eval), done);
-    *out = (batches){.train      = (double)train.batch,
-                     .eval       = (double)eval.batch,
-                     .accumulate = (double)train.accumulate,
-                     .generates  = eval.scoring == SCORING_GENERATION};
+    bool labels    = pb_config_length(config, "dataset.labels") > 0;
+    bool generates = eval.scoring == SCORING_GENERATION;
+    double more    = generates ? fmax(generated_tokens(r) - 1.0, 0.0) : 0.0;
+    *out           = (batches){.train      = (double)train.batch,
+                               .eval       = (double)eval.batch,
+                               .accumulate = (double)train.accumulate,
+                               .later      = cell_later_passes(&eval, labels, more)};
 done:
     pb_config_clear(pb_train_fields, &train);
     pb_config_clear(pb_cell_eval_fields, &eval);
@@ -41,16 +54,6 @@ static double flops_of(const pb_record *r, const char *phase)
         flops += wanted ? r->phases[i].flops : 0.0;
     }
     return flops;
-}
-
-static double generated_tokens(const pb_record *r)
-{
-    for (int64_t i = 0; i < r->metrics_count; i++) {
-        if (strcmp(r->metrics[i].name, "output_tokens_mean") == 0) {
-            return r->metrics[i].value;
-        }
-    }
-    return 1.0;
 }
 
 static double weight_bytes(const pb_record *r)
@@ -70,10 +73,9 @@ static void add(pb_rates_sample *samples, int *count, pb_work work, double secon
 static pb_work test_work(const pb_record *r, const batches *b)
 {
     double passes = ceil((double)r->rows_test / b->eval);
-    double more   = b->generates ? fmax(generated_tokens(r) - 1.0, 0.0) : 0.0;
     return (pb_work){.amount = {[PB_WORK_FORWARD] = flops_of(r, "test"),
-                                [PB_WORK_PASSES]  = passes * (1.0 + more),
-                                [PB_WORK_READ]    = passes * more * weight_bytes(r)}};
+                                [PB_WORK_PASSES]  = passes * (1.0 + b->later),
+                                [PB_WORK_READ]    = passes * b->later * weight_bytes(r)}};
 }
 
 pb_status pb_rates_measured(const pb_record *r, pb_rates_sample samples[PB_RATES_SAMPLES],

@@ -57,11 +57,11 @@ static unsigned find_saving(const char *name)
     return s;
 }
 
-unsigned cell_without(const cell_options *o)
+unsigned cell_without(const cell_eval_options *o)
 {
     unsigned without = 0;
-    for (int64_t i = 0; i < o->eval.without.count; i++) {
-        without |= 1U << find_saving(o->eval.without.items[i]);
+    for (int64_t i = 0; i < o->without.count; i++) {
+        without |= 1U << find_saving(o->without.items[i]);
     }
     return without;
 }

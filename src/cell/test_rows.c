@@ -89,8 +89,8 @@ static int64_t most_tokens(const cell_test *t)
 static pb_status group_rows(cell_test *t)
 {
     const cell_options *o = t->r->options;
-    bool sorted           = t->r->net != NULL && (cell_without(o) & 1U << PB_SAVING_ORDER) == 0;
-    pb_sample *prompts    = NULL;
+    bool sorted        = t->r->net != NULL && (cell_without(&o->eval) & 1U << PB_SAVING_ORDER) == 0;
+    pb_sample *prompts = NULL;
     PB_TRY(PB_ALLOC(prompts, t->rows));
     for (int64_t i = 0; i < t->rows; i++) {
         prompts[i] = pb_encoded_prompt(&t->r->data.test_set, i);

@@ -2,6 +2,8 @@
 /* The work of a cell, from its shapes and, if they were read, its rows. */
 #include "internal.h"
 
+#include "pb/network.h"
+
 #include <math.h>
 
 /* Typical sizes, used before anything has been read: tokens of a prompt and of an answer that is a
@@ -143,7 +145,13 @@ static int64_t validations(const pb_train_options *o, int64_t steps)
     return steps < 1 ? 1 : count < steps ? count : steps;
 }
 
-/* The answer is generated token by token, or every class is compared. */
+double cell_later_passes(const cell_eval_options *o, bool labels, double more)
+{
+    bool drafts = labels && (cell_without(o) & 1U << PB_SAVING_DRAFTS) == 0;
+    return drafts ? fmin(more, 1.0) : more;
+}
+
+/* The answer is generated, or every class is compared. */
 static void add_test(const pb_method *m, const cell_options *o, const pb_cell_split *s,
                      double bytes, pb_work *w)
 {
@@ -159,8 +167,9 @@ static void add_test(const pb_method *m, const cell_options *o, const pb_cell_sp
     }
     w->amount[PB_WORK_FORWARD] +=
         rows * (forward_flops(m, s, (double)o->eval.batch, 1.0) + more * token_flops(m, s));
-    w->amount[PB_WORK_PASSES] += passes * (1.0 + more);
-    w->amount[PB_WORK_READ] += passes * more * bytes;
+    double later = cell_later_passes(&o->eval, o->dataset.labels.count > 0, more);
+    w->amount[PB_WORK_PASSES] += passes * (1.0 + later);
+    w->amount[PB_WORK_READ] += passes * later * bytes;
 }
 
 pb_work cell_work(const pb_method *m, const cell_options *o, const pb_cell_rows *rows, int64_t held,

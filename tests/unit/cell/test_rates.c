@@ -165,6 +165,19 @@ static void a_record_tells_its_work(void **state)
     /* 3 validations of 3 batches; 2 batches with 2 tokens more than the first, of 4000 bytes */
     assert_sample(&samples[1], 3, (pb_work){.amount = {0, 5e9, 9 + 6, 4 * 4000, 0}});
     assert_sample(&samples[2], 0.5, (pb_work){.amount = {0, 0, 0, 0, 1}});
+    /* class names are drafts, verified in one pass; unless they are not saved */
+    for (int without = 0; without < 2; without++) {
+        const char *texts[] = {"dataset = { labels = [\"a\", \"b\"]; };\n"
+                               "train = { batch = 4; accumulate = 2; };\neval = { batch = 5; };\n",
+                               "dataset = { labels = [\"a\", \"b\"]; };\n"
+                               "train = { batch = 4; accumulate = 2; };\n"
+                               "eval = { batch = 5; without = [\"drafts\"]; };\n"};
+        assert_ok(pb_record_set_text(&r.config, texts[without]));
+        assert_ok(pb_rates_measured(&r, samples, &count));
+        int later = without ? 4 : 2;
+        assert_sample(&samples[1], 3,
+                      (pb_work){.amount = {0, 5e9, 9 + 2 + later, later * 4000, 0}});
+    }
     r.gang = 4; /* a pass is shared; the phases are those of all */
     assert_ok(pb_rates_measured(&r, samples, &count));
     assert_int_equal(count, 2);
