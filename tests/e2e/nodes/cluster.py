@@ -181,9 +181,9 @@ TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU
+SelectTypeParameters=CR_CPU,CR_LLN
 SwitchType=switch/none
-SchedulerParameters=batch_sched_delay=0,sched_min_interval=100000
+SchedulerParameters=batch_sched_delay=0,sched_min_interval=100000,sched_interval=1
 SlurmdParameters=config_overrides
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
@@ -193,8 +193,8 @@ SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd-%n.log
 KillWait=10
-NodeName=node1 NodeAddr=10.213.7.1 CPUs=16 State=UNKNOWN
-NodeName=node2 NodeAddr=10.213.7.2 CPUs=16 State=UNKNOWN
+NodeName=node1 NodeAddr=10.213.7.1 CPUs=32 State=UNKNOWN
+NodeName=node2 NodeAddr=10.213.7.2 CPUs=32 State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES State=UP
 """
 

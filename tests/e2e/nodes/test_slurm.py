@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""jobs/slurm/grid.sbatch on two nodes of a real Slurm: a whole sweep, the time limit, stops and requeues, and what can go
-wrong."""
+"""jobs/slurm on two nodes of a real Slurm: a whole sweep, the time limit, stops and requeues, a job array, and what can go wrong."""
 import glob
 import os
+import re
 
 import case
 import cluster
@@ -11,7 +11,6 @@ import program
 cluster.enter("slurmctld", "slurmd", "sbatch", "srun", "scontrol", root=True)
 
 JOBS = os.path.join(program.SOURCE, "jobs")
-SCRIPT = os.path.join(JOBS, "slurm/grid.sbatch")
 
 
 class Batch(cluster.Case):
@@ -19,12 +18,16 @@ class Batch(cluster.Case):
     def setUpClass(cls):
         super().setUpClass()
         cls.slurm = cluster.Slurm(cls.nodes)
+        cls.limited = cls("test_the_time_limit")  # its job waits for the limit beside those of the other tests
+        cls.limited.setUp()
+        cls.addClassCleanup(cls.limited.doCleanups)
+        cls.limited.start_and_pause()
 
-    def submit(self, *arguments, options=("--cpus-per-task=1",), **env):
+    def submit(self, *arguments, options=("--cpus-per-task=1",), script="grid", log="log-%j", **env):
         """The script as shipped, except for the options of sbatch. Jobs that are submitted together run side by side."""
         env = {**program.environment(4, None), "PB_JOBS": JOBS, "PB_PROGRAM": os.path.abspath(program.PROGRAM), **env}
-        job = self.slurm.call("sbatch", "--parsable", *options, "--output", os.path.join(self.folder, "log-%j"), SCRIPT, *arguments,
-                              env=env)
+        job = self.slurm.call("sbatch", "--parsable", *options, "--output", os.path.join(self.folder, log),
+                              os.path.join(JOBS, "slurm", script + ".sbatch"), *arguments, env=env)
         self.assertRegex(job, r"^\d+$", self.slurm.logs())
         return job
 
@@ -39,7 +42,7 @@ class Batch(cluster.Case):
             self.assertIn(text, self.read(job))
 
     def running(self, job):
-        return lambda: self.slurm.state(job)[0] in ("PENDING", "CONFIGURING", "RUNNING")
+        return lambda: self.slurm.state(job)[0] not in self.slurm.ENDS  # a busy controller may not answer
 
     def test_a_sweep_as_shipped(self):
         grid = self.grid(4)
@@ -66,19 +69,32 @@ class Batch(cluster.Case):
         self.slurm.call("scancel", "--signal=USR1", job)
         self.check_end(job, "FAILED", 3, "PB_REQUEUES is 0; submit the same line again")
 
-    def test_the_time_limit(self):
+    def start_and_pause(self):
         """The processes stand still until Slurm wakes them, to stop: from half a minute to a minute after the start."""
-        grid = self.grid(40)
-        job = self.submit(grid, "-o", self.output, options=("--cpus-per-task=1", "--time=2", "--signal=USR1@60"))
-        self.wait_for_shards(1, self.running(job))
+        self.sleeping = self.grid(40)
+        self.job = self.submit(self.sleeping, "-o", self.output, options=("--cpus-per-task=1", "--time=2", "--signal=USR1@60"))
+        self.wait_for_shards(1, self.running(self.job))
         program.pause([pid for name in cluster.NODES for pid in self.nodes.processes_on(name, program.PROGRAM)])
-        self.assertEqual(self.slurm.wait(job, 200), ("COMPLETED", 0), self.read(job))
+
+    def test_the_time_limit(self):
+        limited = self.limited
+        self.assertEqual(self.slurm.wait(limited.job, 200), ("COMPLETED", 0), limited.read(limited.job))
         for text in ("stopped with", "the job goes back to the queue", "start 2:"):
-            self.assertIn(text, self.read(job))
+            self.assertIn(text, limited.read(limited.job))
+        limited.check(limited.sleeping)
+
+    def test_the_tasks_of_an_array_share_the_cells(self):
+        grid, names = self.grid(40), []
+        job = self.submit(grid, "-o", self.output, options=("--cpus-per-task=1", "--array=1-3"), script="array", log="log-%A_%a")
+        for task in (1, 2, 3):
+            self.check_end(f"{job}_{task}", "COMPLETED", 0, "1 nodes, 2 tasks, 1 threads each")
+            names += re.findall(r"(good/pairs/\S+) done,", self.read(f"{job}_{task}"))
+        self.assertEqual(len(names), 8)
+        self.assertEqual(len(set(names)), 8)
         self.check(grid)
 
     def test_a_cell_that_does_not_fit_gets_further_in_every_start(self):
-        grid = self.grid(400)
+        grid = self.grid(100)
         job = self.submit(grid, "-o", self.output, "--set", "run.checkpoint_seconds=0.01")
         self.wait_for(lambda: glob.glob(os.path.join(self.output, "checkpoints", "*.ckpt")), self.running(job))
         self.slurm.call("scancel", "--signal=USR1", job)
