@@ -176,8 +176,7 @@ static void place_scratch(const pb_network *net, plan *p, const pass_shape *shap
     s->losses       = place_vector(p, PB_DTYPE_F64, shape->labels);
     s->virtual_keys = place_f32(p, shape->virtual_keys, c->layers * 2 * c->kv_heads * c->head_dim);
     if (shape->cached) {
-        s->best       = place_vector(p, PB_DTYPE_I32, shape->outs);
-        s->largest    = place_vector(p, PB_DTYPE_F32, shape->outs);
+        s->choices    = place_vector(p, PB_DTYPE_I32, 2 * shape->outs);
         s->new_keys   = place(p, shape->rows, c->kv_heads * c->head_dim);
         s->new_values = place(p, shape->rows, c->kv_heads * c->head_dim);
     }
@@ -262,4 +261,29 @@ pb_status network_layout(pb_network *net, const pass_shape *shape)
     }
     lay_out(net, shape, memory->block);
     return PB_OK;
+}
+
+pb_status network_provide_cache(pb_network *net, int64_t rows, int64_t width, pb_tensor *out)
+{
+    pass_memory *memory = net->memory;
+    size_t bytes        = (size_t)rows * (size_t)width * pb_dtype_size(net->act);
+    if (bytes > memory->cache_bytes) {
+        pb_backend_free(net->backend, memory->cache);
+        memory->cache       = NULL;
+        memory->cache_bytes = 0;
+        PB_TRY(pb_backend_alloc(net->backend, bytes, &memory->cache));
+        memory->cache_bytes = bytes;
+    }
+    *out = pb_tensor_2d(memory->cache, net->act, rows, width);
+    return PB_OK;
+}
+
+void network_leave_cache(pb_network *net)
+{
+    pass_memory *memory = net->memory;
+    if (pb_backend_is_host(net->backend)) {
+        pb_backend_free(net->backend, memory->cache);
+        memory->cache       = NULL;
+        memory->cache_bytes = 0;
+    }
 }

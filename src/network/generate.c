@@ -4,7 +4,9 @@
  * last token. A step computes the new token of every row that is still going and, below it, the
  * rest of each draft that begins like the row: as long as the network predicts what a draft says,
  * the same step has the next prediction. The keys of drafts are dropped, so tokens that they
- * contributed to a row that goes on are computed again. Finished rows leave the batch. */
+ * contributed to a row that goes on are computed again. Finished rows leave the batch; on a device,
+ * where a step that comes for the second time is repeated as a whole, half of the rows at a time.
+ */
 #include "internal.h"
 
 #include "pb/memory.h"
@@ -39,8 +41,7 @@ typedef struct generation {
     int32_t *key_rows;      /* [rows] where new keys go in the cache */
     int32_t *out_rows;      /* [outs] */
     int32_t *out_positions; /* [outs] */
-    int32_t *best;          /* [outs] */
-    float *largest;         /* [outs] logits of `best` */
+    int32_t *choices;       /* [2 · outs] ids, and after all of them the bits of their logits */
     int64_t count;          /* n */
     int64_t outs;
 } generation;
@@ -62,17 +63,6 @@ static int64_t draft_rows(const generation *g, int64_t draft, const int32_t *ids
     return begins ? end - count : 0;
 }
 
-static pb_status open_store(const generation *g, pb_tensor *store)
-{
-    int64_t width    = g->net->config->kv_heads * g->net->config->head_dim;
-    int64_t capacity = first_key(g, g->prompt.samples) + g->prompt.samples * g->draft_keys;
-    void *data       = NULL;
-    PB_TRY(pb_backend_alloc(g->net->backend,
-                            (size_t)capacity * (size_t)width * pb_dtype_size(g->net->act), &data));
-    *store = pb_tensor_2d(data, g->net->act, capacity, width);
-    return PB_OK;
-}
-
 /* Holds the keys of the prompt, of every token that a row may generate, and of the drafts of a
  * step. */
 static pb_status open_cache(generation *g)
@@ -87,25 +77,15 @@ static pb_status open_cache(generation *g)
     }
     PB_TRY(PB_ALLOC(g->cache.keys, layers));
     PB_TRY(PB_ALLOC(g->cache.values, layers));
+    int64_t width    = g->net->config->kv_heads * g->net->config->head_dim;
+    int64_t capacity = first_key(g, g->prompt.samples) + g->prompt.samples * g->draft_keys;
+    pb_tensor all;
+    PB_TRY(network_provide_cache(g->net, 2 * layers * capacity, width, &all));
     for (int64_t l = 0; l < layers; l++) {
-        PB_TRY(open_store(g, &g->cache.keys[l]));
-        PB_TRY(open_store(g, &g->cache.values[l]));
+        g->cache.keys[l]   = pb_tensor_rows(&all, 2 * l * capacity, capacity);
+        g->cache.values[l] = pb_tensor_rows(&all, (2 * l + 1) * capacity, capacity);
     }
     return PB_OK;
-}
-
-static void close_cache(generation *g)
-{
-    for (int64_t l = 0; l < g->net->config->layers; l++) {
-        if (g->cache.keys != NULL) {
-            pb_backend_free(g->net->backend, g->cache.keys[l].data);
-        }
-        if (g->cache.values != NULL) {
-            pb_backend_free(g->net->backend, g->cache.values[l].data);
-        }
-    }
-    pb_memory_free(g->cache.keys);
-    pb_memory_free(g->cache.values);
 }
 
 /* At most the drafts that begin with the same id are computed for a row. */
@@ -143,8 +123,7 @@ static pb_status open_generation(generation *g)
     PB_TRY(PB_ALLOC(g->key_rows, rows));
     PB_TRY(PB_ALLOC(g->out_rows, g->most_rows));
     PB_TRY(PB_ALLOC(g->out_positions, g->most_rows));
-    PB_TRY(PB_ALLOC(g->best, outs));
-    PB_TRY(PB_ALLOC(g->largest, outs));
+    PB_TRY(PB_ALLOC(g->choices, 2 * outs));
     for (int64_t i = 0; i < samples; i++) {
         PB_TRY(PB_ALLOC(g->out[i].ids, g->options->max_new_tokens));
     }
@@ -154,7 +133,9 @@ static pb_status open_generation(generation *g)
 
 static void close_generation(generation *g)
 {
-    close_cache(g);
+    network_leave_cache(g->net);
+    pb_memory_free(g->cache.keys);
+    pb_memory_free(g->cache.values);
     pb_memory_free(g->segments);
     pb_memory_free(g->active);
     pb_memory_free(g->slots);
@@ -165,8 +146,7 @@ static void close_generation(generation *g)
     pb_memory_free(g->key_rows);
     pb_memory_free(g->out_rows);
     pb_memory_free(g->out_positions);
-    pb_memory_free(g->best);
-    pb_memory_free(g->largest);
+    pb_memory_free(g->choices);
     pb_batch_clear(&g->prompt);
 }
 
@@ -184,8 +164,10 @@ bool network_generation_stops(const pb_generate_options *options, int32_t id)
 static pb_status append(generation *g, int64_t sample, int64_t slot)
 {
     pb_generated *row = &g->out[sample];
-    int32_t id        = g->best[slot];
-    if (!isfinite(g->largest[slot])) {
+    int32_t id        = g->choices[slot];
+    float logit;
+    memcpy(&logit, &g->choices[g->outs + slot], sizeof logit);
+    if (!isfinite(logit)) {
         return PB_FAIL(PB_ERR_NUMERIC,
                        "logits of row %" PRId64 " of %" PRId64
                        " are not finite at its new token %" PRId64 ": " PB_NOT_FINITE_REMEDY,
@@ -228,10 +210,34 @@ static pb_status take(generation *g, int64_t sample, int64_t slot)
         PB_TRY(append(g, sample, next));
         next = before > 0 ? next_slot(g, row, before, slot) : -1;
     }
-    if (!g->ended[sample] || !network_saves(g->net, PB_SAVING_LEAVING)) {
-        g->active[g->count++] = (int32_t)sample;
-    }
     return PB_OK;
+}
+
+/* Rows of a step while `going` of them go on. */
+static int64_t rows_for(const generation *g, int64_t going)
+{
+    int64_t power = 1;
+    while (power < going) {
+        power *= 2;
+    }
+    return !network_saves(g->net, PB_SAVING_LEAVING) ? g->prompt.samples
+           : pb_backend_pads(g->net->backend)        ? power
+                                                     : going;
+}
+
+/* Rows that have ended leave, as far as the next step has fewer. */
+static void leave(generation *g)
+{
+    int64_t left  = g->count - rows_for(g, g->going);
+    int64_t count = g->count;
+    g->count      = 0;
+    for (int64_t n = 0; n < count; n++) {
+        bool leaves = left > 0 && g->ended[g->active[n]];
+        left -= leaves;
+        if (!leaves) {
+            g->active[g->count++] = g->active[n];
+        }
+    }
 }
 
 /* New keys go after those that their segment has in the cache. */
@@ -245,27 +251,53 @@ static void place_keys(generation *g, const pb_forest *forest)
     }
 }
 
-/* The most probable next id of all wanted rows, in chunks of logits. */
-static pb_status pick(generation *g, const pass *p)
+/* A prepared pass. */
+typedef struct queued {
+    pb_network *net;
+    const pass *pass;
+} queued;
+
+/* The pass, and the most probable next id of all wanted rows, in chunks of logits. */
+static pb_status run_queued(void *context)
 {
-    pb_network *net   = g->net;
-    int64_t outs      = p->shape.outs;
-    scratch *s        = &net->scratch;
-    pb_tensor best    = pb_tensor_1d(g->best, PB_DTYPE_I32, outs);
-    pb_tensor largest = pb_tensor_1d(g->largest, PB_DTYPE_F32, outs);
-    PB_TRY(network_head_norm(net, p));
-    int64_t chunk = s->logits.shape[0];
+    const queued *q = context;
+    pb_network *net = q->net;
+    scratch *s      = &net->scratch;
+    int64_t outs    = q->pass->shape.outs;
+    int64_t chunk   = s->logits.shape[0];
+    PB_TRY(network_body_forward(net, q->pass));
+    PB_TRY(network_head_norm(net, q->pass));
     for (int64_t first = 0; first < outs; first += chunk) {
         int64_t n        = outs - first < chunk ? outs - first : chunk;
         pb_tensor x      = pb_tensor_rows(&s->normed, first, n);
         pb_tensor logits = pb_tensor_rows(&s->logits, 0, n);
-        pb_tensor index  = pb_tensor_rows(&s->best, first, n);
-        pb_tensor value  = pb_tensor_rows(&s->largest, first, n);
+        pb_tensor index  = pb_tensor_rows(&s->choices, first, n);
+        pb_tensor value  = pb_tensor_rows(&s->choices, outs + first, n);
+        value.dtype      = PB_DTYPE_F32;
         PB_TRY(network_head_logits(net, &x, &logits));
         PB_TRY(pb_argmax(net->backend, &index, &value, &logits));
     }
-    PB_TRY(pb_copy(net->backend, &best, &s->best));
-    return pb_copy(net->backend, &largest, &s->largest);
+    return PB_OK;
+}
+
+/* All that the operations of a pass depend on, its page aside. */
+typedef struct step_key {
+    pass_part part;
+    const void *cache;
+    int64_t capacity;
+} step_key;
+
+/* Runs a pass, which `recurs` or not, and fetches its choices: the only wait. */
+static pb_status choose(generation *g, pass *p, bool recurs)
+{
+    pb_network *net = g->net;
+    queued q        = {net, p};
+    PB_TRY(network_prepare(net, p));
+    network_warn_of_positions(net, p);
+    step_key key   = {p->own, p->cache->keys[0].data, p->cache->keys[0].shape[0]};
+    pb_tensor host = pb_tensor_1d(g->choices, PB_DTYPE_I32, 2 * g->outs);
+    PB_TRY(recurs ? pb_repeat(net->backend, &key, sizeof key, run_queued, &q) : run_queued(&q));
+    return pb_copy(net->backend, &host, &net->scratch.choices);
 }
 
 static pb_status run_prompt(generation *g)
@@ -275,17 +307,18 @@ static pb_status run_prompt(generation *g)
     p.key_rows        = g->key_rows;
     p.cache           = &g->cache;
     p.shape.cached    = true;
+    g->outs           = b->outs;
     place_keys(g, &b->forest);
-    PB_TRY(network_prepare(g->net, &p));
-    PB_TRY(network_body_forward(g->net, &p));
-    PB_TRY(pick(g, &p));
+    PB_TRY(choose(g, &p, false));
     for (int64_t i = 0; i < b->samples; i++) {
         int64_t slot = 0;
         while (b->out_rows[slot] != b->last_rows[i]) {
             slot++;
         }
         PB_TRY(take(g, i, slot));
+        g->active[g->count++] = (int32_t)i;
     }
+    leave(g);
     return PB_OK;
 }
 
@@ -398,26 +431,25 @@ static pb_status reserve_step(generation *g, int64_t count)
     return network_reserve(g->net, &p);
 }
 
-/* No step needs more than the last one if every row gets that far, or than one with most drafts. */
+/* No step needs more than the last one if every row gets that far, or than one with most drafts. A
+ * row that stays has all its tokens. */
 static pb_status reserve_steps(generation *g)
 {
     int64_t most = g->options->max_new_tokens;
+    bool stays   = rows_for(g, g->prompt.samples - 1) >= g->prompt.samples;
     PB_TRY(most > 1 && g->draft_keys > 0 ? reserve_step(g, 1) : PB_OK);
-    return most > 1 ? reserve_step(g, most - 1) : PB_OK;
+    return most > 1 ? reserve_step(g, stays ? most : most - 1) : PB_OK;
 }
 
 static pb_status run_step(generation *g)
 {
     pb_forest forest;
     pass p = step_pass(g, &forest);
-    PB_TRY(network_prepare(g->net, &p));
-    PB_TRY(network_body_forward(g->net, &p));
-    PB_TRY(pick(g, &p));
-    int64_t count = g->count;
-    g->count      = 0;
-    for (int64_t n = 0; n < count; n++) {
+    PB_TRY(choose(g, &p, forest.rows == g->count)); /* no drafts */
+    for (int64_t n = 0; n < g->count; n++) {
         PB_TRY(take(g, g->active[n], g->slots[n]));
     }
+    leave(g);
     return PB_OK;
 }
 

@@ -33,7 +33,7 @@ typedef struct scratch {
     pb_tensor out, normed;          /* [U, D] last layer's output; after the final norm */
     pb_tensor head_in, logits;      /* [chunk, D], [chunk, V] */
     pb_tensor losses;               /* [N], F64, of the labels */
-    pb_tensor best, largest;        /* [U], I32 and F32, in generation: the choices */
+    pb_tensor choices;              /* [2 · U] in generation: ids, I32, then their logits, F32 */
     pb_tensor virtual_keys;         /* [n, L·2·K·E] */
     pb_tensor dx, dh, dy;           /* [T, D] */
     pb_tensor dxq, dhq;             /* [U, D] */
@@ -121,6 +121,8 @@ typedef struct pass_memory {
     int64_t rope_positions;
     void *block; /* backend memory */
     size_t block_bytes;
+    void *cache; /* of the last generation, on a device */
+    size_t cache_bytes;
 } pass_memory;
 
 /* What a network writes into the borders of the weights, which all networks over these share. */
@@ -202,6 +204,11 @@ pb_status network_try_shares(pb_network *net, const pass *p) PB_MUST_USE;
 void network_find_needs(pb_network *net);
 /* Frees the memory of passes unless another network uses it, too. */
 void network_leave_memory(pb_network *net);
+/* *out = rows of keys or values [rows, width] for a generation, which leaves them at its end. On a
+ * device they stay where they are, since graphs refer to them. */
+pb_status network_provide_cache(pb_network *net, int64_t rows, int64_t width,
+                                pb_tensor *out) PB_MUST_USE;
+void network_leave_cache(pb_network *net);
 /* A pass over the batch without parts of its own. */
 pass network_pass_over(const pb_batch *batch, bool backward);
 /* Rows that are generated together. */

@@ -117,6 +117,7 @@ void network_leave_memory(pb_network *net)
         return;
     }
     pb_backend_free(net->backend, memory->block);
+    pb_backend_free(net->backend, memory->cache);
     for (int i = 0; i < 2; i++) {
         pb_backend_free(net->backend, memory->rope[i]);
     }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Graphs of training passes: the bits of passes that are queued call by call, over batches, methods
- * and gangs that take turns; few calls, and no others than a step may make; graphs that no longer
- * fit are dropped; calls that fail while one is made, or launched. */
+/* Graphs of training passes and of the steps of generation: the bits of passes that are queued call
+ * by call, over batches, methods and gangs that take turns; few calls, and no others than a step
+ * may make; graphs that no longer fit are dropped; calls that fail while one is made, or launched.
+ */
 #include "fake_cuda.h"
 #include "network_fixture.h"
 
@@ -224,6 +225,99 @@ static void work_that_is_timed_is_queued_call_by_call(void **state)
     close_trainee(&t);
 }
 
+/* Generation ---------------------------------------------------------------------------------- */
+
+enum { TOKENS = 12, PROMPTS = 5 };
+
+typedef struct answers {
+    pb_generated rows[PROMPTS];
+    fake_cuda_counts before[TOKENS]; /* each step */
+    int64_t steps;
+} answers;
+
+static bool note_counts(void *context)
+{
+    answers *a            = context;
+    a->before[a->steps++] = fake_cuda_count();
+    return false;
+}
+
+static void generate(network_fixture *f, bool graphs, const int32_t *stops, answers *out)
+{
+    network_rows rows;
+    pb_generate_options options = {.max_new_tokens = TOKENS,
+                                   .stop_ids       = stops,
+                                   .stop_count     = stops != NULL ? 2 : 0,
+                                   .batch          = PROMPTS,
+                                   .stop           = note_counts,
+                                   .context        = out};
+    network_rows_fill(&rows);
+    *out = (answers){0};
+    pb_backend_use_graphs(f->backend, graphs);
+    assert_ok(pb_network_generate(f->net, rows.samples, PROMPTS, &options, out->rows));
+}
+
+static void free_answers(answers *a)
+{
+    for (int r = 0; r < PROMPTS; r++) {
+        pb_memory_free(a->rows[r].ids);
+    }
+}
+
+/* Rows end at different tokens, so that steps have 5, 4, 2 rows and 1. */
+static void graphs_change_no_token(void **state)
+{
+    static const method_case cases[] = {{"lora", "r = 8; dropout = 0.1;"},
+                                        {"prefix", "num_virtual_tokens = 3;"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        network_fixture f;
+        answers all, plain, graphs;
+        network_fixture_open(&f, &cases[i], true, 1);
+        generate(&f, false, NULL, &all);
+        int32_t stops[] = {all.rows[3].ids[4], all.rows[2].ids[7]};
+        free_answers(&all);
+        generate(&f, false, stops, &plain);
+        int64_t made = fake_cuda_count().instances;
+        generate(&f, true, stops, &graphs);
+        assert_in_range(fake_cuda_count().instances - made, 1, 4);
+        for (int r = 0; r < PROMPTS; r++) {
+            assert_int_equal(graphs.rows[r].count, plain.rows[r].count);
+            assert_memory_equal(graphs.rows[r].ids, plain.rows[r].ids,
+                                (size_t)plain.rows[r].count * sizeof(int32_t));
+        }
+        free_answers(&plain);
+        free_answers(&graphs);
+        network_fixture_close(&f);
+    }
+}
+
+static void a_token_of_a_graph_is_one_launch_and_one_wait(void **state)
+{
+    static const method_case lora = {"lora", "r = 8; dropout = 0.1;"};
+    network_fixture f;
+    answers a;
+    (void)state;
+    network_fixture_open(&f, &lora, false, 1);
+    int64_t made = fake_cuda_count().instances;
+    for (int turn = 0; turn < 2; turn++) {
+        generate(&f, true, NULL, &a);
+        assert_int_equal(a.steps, TOKENS - 1);
+        for (int i = turn == 0 ? 2 : 0; i + 1 < a.steps; i++) {
+            const fake_cuda_counts *from = &a.before[i];
+            const fake_cuda_counts *to   = &a.before[i + 1];
+            assert_int_equal(to->graphs - from->graphs, 1);
+            assert_int_equal(to->waits - from->waits, 1);
+            assert_int_equal(to->allocations - from->allocations, 0);
+            assert_int_equal(to->queries - from->queries, 0);
+            assert_true(to->calls - from->calls < 8);
+        }
+        free_answers(&a);
+    }
+    assert_int_equal(fake_cuda_count().instances - made, 1); /* the second batch has it, too */
+    network_fixture_close(&f);
+}
+
 /* Graphs that no longer fit ------------------------------------------------------------------- */
 
 enum { MANY = 400000 }; /* numbers, more than a page has room for */
@@ -436,6 +530,8 @@ int main(void)
         cmocka_unit_test(graphs_change_no_bit_of_a_gang),
         cmocka_unit_test(steps_of_a_graph_are_few_calls),
         cmocka_unit_test(work_that_is_timed_is_queued_call_by_call),
+        cmocka_unit_test(graphs_change_no_token),
+        cmocka_unit_test(a_token_of_a_graph_is_one_launch_and_one_wait),
         cmocka_unit_test(a_page_that_grows_and_memory_that_is_freed_drop_graphs),
         cmocka_unit_test(networks_that_take_turns_have_graphs_of_their_own),
         cmocka_unit_test(the_graph_that_was_used_least_recently_makes_room),

@@ -245,6 +245,7 @@ void cuda_work_collect(pb_backend *be);
 /* page.c */
 void cuda_pages_close(cuda *c);
 pb_status cuda_pages_reserve(cuda *c) PB_MUST_USE; /* pages as large as the largest so far */
+void cuda_pages_settle(cuda *c);                   /* all that was queued so far is complete */
 pb_status cuda_page_begin(pb_backend *be) PB_MUST_USE;
 pb_status cuda_page_list(pb_backend *be, const int32_t *host, pb_list *list) PB_MUST_USE;
 pb_status cuda_page_plan(pb_backend *be, int index, pb_attention_plan *plan) PB_MUST_USE;

@@ -3,8 +3,9 @@
  *
  * The page of a pass is filled in pinned memory and copied at once to device memory that stays
  * where it is. The stream orders the copy after the previous pass; the host only waits when the
- * slot of pinned memory that comes next may still be read. Taking posted numbers proves that all
- * copies queued before them are complete, so a training step waits for nothing but its numbers. */
+ * slot of pinned memory that comes next may still be read. Taking posted numbers, and a copy to the
+ * host, prove that all copies queued before them are complete, so a step waits for nothing but what
+ * comes back. */
 #include "cuda.h"
 
 #include <string.h>
@@ -60,6 +61,11 @@ static pb_status ring_next(cuda *c, cuda_ring *ring)
     }
     ring->post_after[ring->slot] = 0;
     return PB_OK;
+}
+
+void cuda_pages_settle(cuda *c)
+{
+    memset(c->pages.post_after, 0, sizeof c->pages.post_after);
 }
 
 static char *ring_host(const cuda_ring *ring)

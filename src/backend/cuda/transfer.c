@@ -200,6 +200,7 @@ static pb_status download(cuda *c, const route *r)
             convert_piece(c, r, &before, t->pinned[(i - 1) % CUDA_BUFFERS]);
         }
     }
+    cuda_pages_settle(c);
     return PB_OK;
 }
 
