@@ -45,6 +45,7 @@ typedef struct pb_linear_part {
 typedef struct pb_linear {
     pb_tensor weight, dweight; /* [out, in] */
     pb_tensor bias, dbias;     /* [out]; none: zeros */
+    pb_tensor residual;        /* [T, out] added in the forward; none: zeros */
     pb_linear_part *parts;     /* [count] in the order of their rows, which are all rows, … */
     int64_t count;             /* … or 0: nothing is added */
     bool rides;                /* the parts do, in the border of the weight … */

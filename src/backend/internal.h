@@ -52,10 +52,10 @@ static inline bool host_times(const pb_backend *be)
     return be->timing && be->ops->work_collect == NULL;
 }
 
-/* linear.c: the site or the part of other operations, for a table that computes only some at once.
- */
-pb_status linear_forward_composed(pb_backend *be, pb_tensor *y, const pb_tensor *x,
-                                  const pb_linear *linear) PB_MUST_USE;
+/* linear.c: of other operations, for a table that computes only some at once: what is added to the
+ * product of a site, its residual aside; a site; a part. */
+pb_status linear_added_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
+                               const pb_linear *linear) PB_MUST_USE;
 pb_status linear_backward_composed(pb_backend *be, pb_tensor *dx, const pb_tensor *dy,
                                    const pb_tensor *x, pb_linear *linear, bool add) PB_MUST_USE;
 pb_status low_rank_forward_composed(pb_backend *be, pb_tensor *y, const pb_tensor *x,

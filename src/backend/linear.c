@@ -4,7 +4,7 @@
  *
  *     douter += Σ dy ⊙ t,   du = scale · Bᵀ (outer ⊙ dy),   dB += scale · dyᵀ u,
  *     dinner += Σ du ⊙ A drop(x),   dA += (inner ⊙ du)ᵀ drop(x),   dx += drop(Aᵀ (inner ⊙ du)) */
-#include "internal.h"
+#include "check.h"
 
 #include <inttypes.h>
 
@@ -218,10 +218,9 @@ static pb_tensor part_rows(const pb_linear_part *part, const pb_tensor *t)
     return pb_tensor_rows(t, part->first, part->rows);
 }
 
-pb_status linear_forward_composed(pb_backend *be, pb_tensor *y, const pb_tensor *x,
-                                  const pb_linear *linear)
+pb_status linear_added_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
+                               const pb_linear *linear)
 {
-    PB_TRY(pb_matmul(be, y, x, &linear->weight, &by_transposed));
     if (!pb_tensor_is_none(&linear->bias)) {
         PB_TRY(pb_bias_forward(be, y, &linear->bias));
     }
@@ -234,10 +233,21 @@ pb_status linear_forward_composed(pb_backend *be, pb_tensor *y, const pb_tensor 
     return PB_OK;
 }
 
+static pb_status linear_forward_composed(pb_backend *be, pb_tensor *y, const pb_tensor *x,
+                                         const pb_linear *linear)
+{
+    PB_TRY(pb_matmul(be, y, x, &linear->weight, &by_transposed));
+    PB_TRY(linear_added_forward(be, y, x, linear));
+    return pb_tensor_is_none(&linear->residual) ? PB_OK : pb_axpy(be, y, 1.0f, &linear->residual);
+}
+
 pb_status pb_linear_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
                             const pb_linear *linear)
 {
     PB_TRY(check_parts("linear forward", linear, x->shape[0]));
+    if (!pb_tensor_is_none(&linear->residual)) {
+        PB_TRY(check_rows_like(be, "linear forward", "residual", &linear->residual, y));
+    }
     if (be->ops->linear_forward != NULL) {
         PB_TRY(be->ops->linear_forward(be, y, x, linear));
         return PB_OK;

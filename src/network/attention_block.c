@@ -161,13 +161,13 @@ pb_status layer_attention_forward(pb_network *net, const pass *p, int64_t layer)
     key_store(net, p, layer, &keys, &values);
     PB_TRY(pb_attention_forward(net->backend, &a->attn, &a->lse, &a->q, &keys, &values,
                                 layer_plan(net, p, layer)));
-    PB_TRY(layer_out_forward(net, p, PB_SITE_O, PB_SITE_ATTN_OUT_NORM, layer, &a->mid, &a->attn_out,
-                             &a->attn));
+    const pb_tensor *residual = &a->x;
     if (layer_is_subset(net, p, layer)) {
-        PB_TRY(pb_gather(net->backend, &s->out, &a->x, &p->page.out_rows)); /* free until later */
-        return pb_axpy(net->backend, &a->mid, 1.0f, &s->out);
+        residual = &s->out; /* free until later */
+        PB_TRY(pb_gather(net->backend, &s->out, &a->x, &p->page.out_rows));
     }
-    return pb_axpy(net->backend, &a->mid, 1.0f, &a->x);
+    return layer_out_forward(net, p, PB_SITE_O, PB_SITE_ATTN_OUT_NORM, layer, &a->mid, &a->attn_out,
+                             &a->attn, residual);
 }
 
 /* Gradients of q and k as their products gave them, and by v. They move between scratch tensors on

@@ -28,8 +28,9 @@ pb_status layer_norm_backward(pb_network *net, const pass *p, pb_site_kind kind,
 pb_status layer_linear_forward(pb_network *net, const pass *p, pb_site_kind kind, int64_t layer,
                                pb_tensor *y, const pb_tensor *x)
 {
+    const pb_tensor none = {0};
     return network_linear_forward(net, p, network_site(net, kind, layer), y, x,
-                                  &net->layers[layer].kept[kind]);
+                                  &net->layers[layer].kept[kind], &none);
 }
 
 pb_status layer_linear_backward(pb_network *net, const pass *p, pb_site_kind kind, int64_t layer,
@@ -40,13 +41,16 @@ pb_status layer_linear_backward(pb_network *net, const pass *p, pb_site_kind kin
 }
 
 pb_status layer_out_forward(pb_network *net, const pass *p, pb_site_kind linear, pb_site_kind norm,
-                            int64_t layer, pb_tensor *y, pb_tensor *raw, const pb_tensor *x)
+                            int64_t layer, pb_tensor *y, pb_tensor *raw, const pb_tensor *x,
+                            const pb_tensor *residual)
 {
     if (!layer_has(net, norm)) {
-        return layer_linear_forward(net, p, linear, layer, y, x);
+        return network_linear_forward(net, p, network_site(net, linear, layer), y, x,
+                                      &net->layers[layer].kept[linear], residual);
     }
     PB_TRY(layer_linear_forward(net, p, linear, layer, raw, x));
-    return layer_norm_forward(net, p, norm, layer, y, raw);
+    PB_TRY(layer_norm_forward(net, p, norm, layer, y, raw));
+    return pb_axpy(net->backend, y, 1.0f, residual);
 }
 
 /* The gradient of W x is kept apart from that of the residual where a norm or the method changes

@@ -19,9 +19,8 @@ pb_status layer_feed_forward_forward(pb_network *net, const pass *p, int64_t lay
         PB_TRY(layer_linear_forward(net, p, PB_SITE_UP, layer, &a->up, &h));
     }
     PB_TRY(pb_gated_forward(net->backend, &act, &a->gate, &a->up, net->config->activation));
-    PB_TRY(layer_out_forward(net, p, PB_SITE_DOWN, PB_SITE_MLP_OUT_NORM, layer, out, &a->mlp_out,
-                             &act));
-    return pb_axpy(net->backend, out, 1.0f, &a->mid);
+    return layer_out_forward(net, p, PB_SITE_DOWN, PB_SITE_MLP_OUT_NORM, layer, out, &a->mlp_out,
+                             &act, &a->mid);
 }
 
 /* Gradients of gate and up on entry; dh =, where it is wanted. */

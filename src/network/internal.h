@@ -233,9 +233,10 @@ pb_status network_check_batch(const pb_network *net, const pb_batch *batch) PB_M
 const pb_site *network_site(const pb_network *net, pb_site_kind kind, int64_t layer);
 pb_rmsnorm_args network_norm_args(const pb_network *net);
 
-/* y = W x (+ bias), with the method's hooks. */
+/* y = W x (+ bias), with the method's hooks, + residual, none: zeros. */
 pb_status network_linear_forward(pb_network *net, const pass *p, const pb_site *site, pb_tensor *y,
-                                 const pb_tensor *x, pb_tensor *kept) PB_MUST_USE;
+                                 const pb_tensor *x, pb_tensor *kept,
+                                 const pb_tensor *residual) PB_MUST_USE;
 /* dx = or += (accumulate); dx none: not wanted. dy may be changed. */
 pb_status network_linear_backward(pb_network *net, const pass *p, const pb_site *site,
                                   pb_tensor *dy, const pb_tensor *x, pb_tensor *dx, bool accumulate,
@@ -270,11 +271,11 @@ pb_status layer_linear_forward(pb_network *net, const pass *p, pb_site_kind kind
 pb_status layer_linear_backward(pb_network *net, const pass *p, pb_site_kind kind, int64_t layer,
                                 pb_tensor *dy, const pb_tensor *x, pb_tensor *dx,
                                 bool accumulate) PB_MUST_USE;
-/* The end of a block: y = norm(W x), or y = W x where the family has no norm there; `raw` keeps W x
- * for the backward. */
+/* The end of a block: y = residual + norm(W x), or residual + W x where the family has no norm
+ * there; `raw` keeps W x for the backward. */
 pb_status layer_out_forward(pb_network *net, const pass *p, pb_site_kind linear, pb_site_kind norm,
-                            int64_t layer, pb_tensor *y, pb_tensor *raw,
-                            const pb_tensor *x) PB_MUST_USE;
+                            int64_t layer, pb_tensor *y, pb_tensor *raw, const pb_tensor *x,
+                            const pb_tensor *residual) PB_MUST_USE;
 /* dx: gradient of y, kept for the residual; dinput: of x, none where it is not wanted. */
 pb_status layer_out_backward(pb_network *net, const pass *p, pb_site_kind linear, pb_site_kind norm,
                              int64_t layer, const pb_tensor *dx, const pb_tensor *raw,

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A linear site: the product with the hooks of the method around it.
  *
- *     x' = input(x)      y = W x' + b + low rank(x')      y' = output(y, x')
+ *     x' = input(x)      y = W x' + b + low rank(x')      y' = output(y, x') + residual
  *
- * and backwards in the reverse order. W and b are the bound ones where the method trains them; the
- * low-rank part exists where the method describes one. In a pass of several parts those that may
- * (share.c) form a run with one product, whose low-rank parts and output hooks act on their own
- * rows; each of the others has a product of its own. */
+ * and backwards in the reverse order, the residual aside. W and b are the bound ones where the
+ * method trains them; the low-rank part exists where the method describes one. In a pass of several
+ * parts those that may (share.c) form a run with one product, whose low-rank parts and output hooks
+ * act on their own rows; each of the others has a product of its own. */
 #include "internal.h"
 
 /* A part of a pass at a site. */
@@ -131,22 +131,28 @@ static pb_status outputs_forward(const run *r, pb_tensor *y, const pb_tensor *x,
     return PB_OK;
 }
 
-static pb_status run_forward(const run *r, pb_tensor *y, const pb_tensor *x)
+static pb_status run_forward(const run *r, pb_tensor *y, const pb_tensor *x,
+                             const pb_tensor *residual)
 {
+    bool on_output   = (r->acts & PB_ACTS_ON_OUTPUT) != 0;
     pb_linear linear = linear_of(r, x);
     pb_tensor to     = rows_of(y, r->range);
+    pb_tensor added  = rows_of(residual, r->range);
     pb_tensor seen;
+    linear.residual = on_output ? (pb_tensor){0} : added;
     PB_TRY(product_input(r, x, &seen));
     PB_TRY(pb_linear_forward(r->all->backend, &to, &seen, &linear));
-    return outputs_forward(r, y, x, &seen);
+    PB_TRY(outputs_forward(r, y, x, &seen));
+    return on_output && !pb_tensor_is_none(&added) ? pb_axpy(r->all->backend, &to, 1.0f, &added)
+                                                   : PB_OK;
 }
 
 pb_status network_linear_forward(pb_network *net, const pass *p, const pb_site *site, pb_tensor *y,
-                                 const pb_tensor *x, pb_tensor *kept)
+                                 const pb_tensor *x, pb_tensor *kept, const pb_tensor *residual)
 {
     for (int64_t i = 0; i < p->part_count;) {
         run r = run_from(net, p, site, i, x, kept);
-        PB_TRY(run_forward(&r, y, x));
+        PB_TRY(run_forward(&r, y, x, residual));
         i += r.count;
     }
     return PB_OK;

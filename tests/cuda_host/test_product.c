@@ -14,6 +14,7 @@ typedef struct product_case {
     product_shape s;
     int64_t gap, shift; /* of all three matrices */
     enum element factor, result;
+    bool apart; /* what is multiplied by beta is in a matrix of its own */
 } product_case;
 
 static size_t shared = 227 << 10; /* of a block */
@@ -24,17 +25,22 @@ static void run_product(const void *context, void *result)
 {
     const product_case *c  = context;
     const product_shape *s = &c->s;
-    layout of_a = {s->transpose_a ? s->k : s->m, s->transpose_a ? s->m : s->k, c->gap, c->shift};
-    layout of_b = {s->transpose_b ? s->n : s->k, s->transpose_b ? s->k : s->n, c->gap, c->shift};
-    matrix a    = matrix_new(of_a, c->factor, 1.0f, 3);
-    matrix b    = matrix_new(of_b, c->factor, 1.0f, 5);
-    matrix out  = matrix_new((layout){s->m, s->n, c->gap, c->shift}, c->result, 1.0f, 7);
+    layout of_a   = {s->transpose_a ? s->k : s->m, s->transpose_a ? s->m : s->k, c->gap, c->shift};
+    layout of_b   = {s->transpose_b ? s->n : s->k, s->transpose_b ? s->k : s->n, c->gap, c->shift};
+    matrix a      = matrix_new(of_a, c->factor, 1.0f, 3);
+    matrix b      = matrix_new(of_b, c->factor, 1.0f, 5);
+    layout of_c   = {s->m, s->n, c->gap, c->shift};
+    matrix out    = matrix_new(of_c, c->result, 1.0f, 7);
+    matrix before = matrix_new(of_c, c->result, 1.0f, 11);
+    product_shape made = *s;
+    made.before        = c->apart ? before.v.data : NULL;
     matrix_dense(&a, a_values);
     matrix_dense(&b, b_values);
-    matrix_dense(&out, c_before);
-    assert_int_equal(launch_product(out.v, a.v, b.v, *s, shared, NULL), cudaSuccess);
+    matrix_dense(c->apart ? &before : &out, c_before);
+    assert_int_equal(launch_product(out.v, a.v, b.v, made, shared, NULL), cudaSuccess);
     matrix_read(&out);
     matrix_dense(&out, result);
+    matrix_free(&before);
     matrix_free(&out);
     matrix_free(&b);
     matrix_free(&a);
@@ -72,13 +78,14 @@ static void all_match(void **state)
             int place      = n / 12;    /* packed; rows aligned with gaps; not aligned */
             product_case c = {.s      = {sizes[i][0], sizes[i][1], sizes[i][2], n % 2 != 0,
                                          n / 2 % 2 != 0, n % 3 == 0 ? 1.0f : -0.5f,
-                                    n % 3 == 0 ? 0.0f : 2.0f},
+                                    n % 3 == 0 ? 0.0f : 2.0f, NULL},
                               .gap    = place == 0   ? 0
                                         : place == 1 ? 8
                                                      : 3,
                               .shift  = place == 2 ? 1 : 0,
                               .factor = types == 0 ? ELEMENT_F32 : ELEMENT_BF16,
-                              .result = types == 1 ? ELEMENT_BF16 : ELEMENT_F32};
+                              .result = types == 1 ? ELEMENT_BF16 : ELEMENT_F32,
+                              .apart  = n % 3 == 1};
             check_product(&c);
         }
     }
@@ -94,7 +101,7 @@ static void rows_do_not_depend_on_others(void **state)
     (void)state;
     for (int element = ELEMENT_F32; element <= ELEMENT_BF16; element++) {
         for (int i = 0; i < 4; i++) {
-            product_case c = {.s      = {counts[i], N, K, false, true, 1.0f, 0.0f},
+            product_case c = {.s      = {counts[i], N, K, false, true, 1.0f, 0.0f, NULL},
                               .factor = (enum element)element,
                               .result = ELEMENT_F32};
             run_product(&c, i == 0 ? want : got);
@@ -116,7 +123,7 @@ static void shared_memory_changes_no_bit(void **state)
     static const int64_t lengths[] = {17920, 17928, 26000};
     (void)state;
     for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
-        product_case c = {.s      = {3, N, lengths[l], false, true, 1.0f, 0.0f},
+        product_case c = {.s      = {3, N, lengths[l], false, true, 1.0f, 0.0f, NULL},
                           .factor = ELEMENT_BF16,
                           .result = ELEMENT_F32};
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {

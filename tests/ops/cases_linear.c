@@ -80,13 +80,13 @@ static void naive_low_rank(const op_case *c, double *const *in, double *const *o
     naive_parts(c, in, out);
 }
 
-/* in[0]: W [O, I]; in[4]: bias [O] */
+/* in[0]: W [O, I]; in[4]: bias [O]; in[5]: residual [T, O], where there is one */
 static void naive_linear(const op_case *c, double *const *in, double *const *out)
 {
     int64_t wide = c->in[1].columns;
     int64_t n    = c->in[0].rows;
     for (int64_t at = 0; at < c->in[1].rows * n; at++) {
-        out[0][at] = in[4][at % n];
+        out[0][at] = in[4][at % n] + (c->ins > 5 ? in[5][at] : 0.0);
         for (int64_t j = 0; j < wide; j++) {
             out[0][at] += in[1][at / n * wide + j] * in[0][at % n * wide + j];
         }
@@ -212,6 +212,7 @@ static pb_status linear(const op_case *c, pb_backend *be, pb_tensor *in, pb_tens
 {
     pb_linear_part parts[MOST_PARTS];
     pb_linear of    = {.weight = in[0], .bias = in[4], .parts = parts, .count = c->with.parts};
+    of.residual     = c->ins > 5 ? in[5] : (pb_tensor){0};
     pb_tensor x     = in[1];
     pb_tensor room  = {0};
     void *blocks[2] = {NULL};
@@ -287,7 +288,8 @@ static void add_low_rank(int64_t rows, int64_t wide, int64_t n, int64_t r, doubl
     c->slow     = rows > 1000;
 }
 
-/* Parts, each with its rows, dropout and scale; the weight is trained with the bias, or neither. */
+/* Parts, each with its rows, dropout and scale; the weight is trained with the bias, or neither.
+ * Those that add to dx add a residual, too. */
 static op_case *add_linear(int64_t rows, int64_t wide, int64_t n, int64_t r, int64_t parts,
                            double p, bool adds, bool trained)
 {
@@ -298,7 +300,8 @@ static op_case *add_linear(int64_t rows, int64_t wide, int64_t n, int64_t r, int
     c->in[0] =
         ops_matrix(trained ? "trained W" : "W", n, wide, trained ? OP_GRAD_ADD : OP_GRAD_NONE);
     c->in[4]    = ops_vector("bias", n, trained ? OP_GRAD_ADD : OP_GRAD_NONE);
-    c->ins      = 5;
+    c->in[5]    = ops_matrix("residual", rows, n, OP_GRAD_NONE);
+    c->ins      = adds ? 6 : 5;
     c->naive    = naive_linear;
     c->forward  = linear;
     c->backward = linear_backward;

@@ -12,7 +12,7 @@
 
 #include "pb/backend.h"
 
-enum { OP_PORTS = 5, OP_NAME = 96 };
+enum { OP_PORTS = 6, OP_NAME = 96 };
 
 typedef enum op_gradient {
     OP_GRAD_NONE, /* of an input: none exists */

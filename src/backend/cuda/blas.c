@@ -395,24 +395,25 @@ static bool is_for_library(const pb_tensor *c, const pb_tensor *a, const pb_tens
            is_aligned(b);
 }
 
-/* Factors of one type. */
+/* Factors of one type; `before`: as in cuda_product. */
 static pb_status multiply(cuda *c, pb_tensor *y, const pb_tensor *a, const pb_tensor *b,
-                          const pb_matmul_args *args)
+                          const pb_matmul_args *args, const void *before)
 {
     cuda_products *all = c->products;
     const product *p   = NULL;
-    if (is_for_library(y, a, b, args)) {
+    if (is_for_library(y, a, b, args) && (uintptr_t)before % LT_ALIGNMENT == 0) {
         kind k = kind_of(y, a, b, args);
         PB_TRY(find(all, &k, &p));
     }
     if (p == NULL || p->refused) {
-        PB_TRY(cuda_product(&c->base, y, a, b, args));
+        PB_TRY(cuda_product(&c->base, y, a, b, args, before));
         return PB_OK;
     }
     PB_TRY(cuda_products_reserve(c));
-    cublasStatus_t code = all->lt.cublasLtMatmul(
-        all->handle, p->operation, &args->alpha, b->data, p->b, a->data, p->a, &args->beta, y->data,
-        p->c, y->data, p->c, &p->algorithm, all->workspace.data, WORKSPACE, c->stream);
+    cublasStatus_t code =
+        all->lt.cublasLtMatmul(all->handle, p->operation, &args->alpha, b->data, p->b, a->data,
+                               p->a, &args->beta, before != NULL ? before : y->data, p->c, y->data,
+                               p->c, &p->algorithm, all->workspace.data, WORKSPACE, c->stream);
     if (code != CUBLAS_STATUS_SUCCESS) {
         char what[96];
         (void)snprintf(what, sizeof what, "matmul [%lld, %lld, %lld]", (long long)p->kind.m,
@@ -446,8 +447,9 @@ size_t cuda_products_scratch(const cuda *c, const pb_reserve_args *args)
     return cuda_bytes(args->factor, item) + cuda_bytes(args->weight, item);
 }
 
-pb_status cuda_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_tensor *b,
-                      const pb_matmul_args *args)
+static pb_status convert_and_multiply(pb_backend *be, pb_tensor *c, const pb_tensor *a,
+                                      const pb_tensor *b, const pb_matmul_args *args,
+                                      const void *before)
 {
     pb_dtype type   = be->bf16 ? PB_DTYPE_BF16 : PB_DTYPE_F32;
     size_t a_bytes  = converted_bytes(a, type);
@@ -463,6 +465,24 @@ pb_status cuda_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb
         PB_TRY(convert(be, &right, type, room + a_bytes));
     }
     PB_TRY(cuda_timer_begin(be, false));
-    PB_TRY(multiply(cuda_of(be), c, &left, &right, args));
+    PB_TRY(multiply(cuda_of(be), c, &left, &right, args, before));
     return cuda_timer_end(be);
+}
+
+pb_status cuda_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_tensor *b,
+                      const pb_matmul_args *args)
+{
+    return convert_and_multiply(be, c, a, b, args, NULL);
+}
+
+pb_status cuda_matmul_add(pb_backend *be, pb_tensor *y, const pb_tensor *before, const pb_tensor *x,
+                          const pb_tensor *weight)
+{
+    const pb_matmul_args args = {.transpose_b = true, .alpha = 1.0f, .beta = 1.0f};
+    if (before->stride != y->stride || before->dtype != y->dtype) {
+        PB_TRY(cuda_copy_device(be, y, before));
+        return pb_matmul(be, y, x, weight, &args);
+    }
+    be->work.matmul_flops += 2.0 * (double)pb_tensor_count(y) * (double)x->shape[1];
+    return convert_and_multiply(be, y, x, weight, &args, before->data);
 }

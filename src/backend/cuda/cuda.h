@@ -180,11 +180,16 @@ pb_status cuda_low_rank_backward(pb_backend *be, pb_tensor *dx, const pb_tensor 
  * from F32, BF16 or F16 to F32 or BF16. cuda_copy (transfer.c) leaves these to it. */
 pb_status cuda_copy_device(pb_backend *be, pb_tensor *dst, const pb_tensor *src) PB_MUST_USE;
 
+/* blas.c: y = before + x Wᵀ; in one pass over y where `before` has its type and stride. */
+pb_status cuda_matmul_add(pb_backend *be, pb_tensor *y, const pb_tensor *before, const pb_tensor *x,
+                          const pb_tensor *weight) PB_MUST_USE;
+
 /* product.c: any product whose factors have one type, F32 or BF16; C may be F32 or BF16. No size,
- * stride or alignment is refused. cuda_matmul (blas.c) leaves to it what cuBLASLt does not take.
- * Neither of these two may take scratch memory, where cuda_matmul holds converted factors. */
+ * stride or alignment is refused. `before`: read in place of C, with its type and stride; NULL: C.
+ * cuda_matmul (blas.c) leaves to it what cuBLASLt does not take. Neither of these two may take
+ * scratch memory, where cuda_matmul holds converted factors. */
 pb_status cuda_product(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_tensor *b,
-                       const pb_matmul_args *args) PB_MUST_USE;
+                       const pb_matmul_args *args, const void *before) PB_MUST_USE;
 
 /* lowrank.c, of a part without vectors: kept [T, r] = drop(x) Aᵀ, and once more in u where that is
  * not NULL. */

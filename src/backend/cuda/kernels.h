@@ -220,6 +220,7 @@ typedef struct product_shape {
     int64_t m, n, k;
     bool transpose_a, transpose_b; /* A is stored as [k, m], B as [n, k] */
     float alpha, beta;             /* beta 0: C is not read */
+    const void *before;            /* read as C is, in its place; NULL: C itself */
 } product_shape;
 
 /* `shared`: bytes that a block may have; sums of few rows that take more go to another kernel. */

@@ -50,15 +50,24 @@ static pb_tensor take_share(const pb_linear_part *part, const pb_tensor *beside,
     return pb_tensor_columns(&rows, *column - r, r);
 }
 
+/* y = x Wᵀ and the residual */
+static pb_status multiply(pb_backend *be, pb_tensor *y, const pb_tensor *x, const pb_tensor *weight,
+                          const pb_tensor *residual)
+{
+    const pb_matmul_args by_transposed = {.transpose_b = true, .alpha = 1.0f};
+    return pb_tensor_is_none(residual) ? pb_matmul(be, y, x, weight, &by_transposed)
+                                       : cuda_matmul_add(be, y, residual, x, weight);
+}
+
 pb_status cuda_linear_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
                               const pb_linear *linear)
 {
-    const pb_matmul_args by_transposed = {.transpose_b = true, .alpha = 1.0f};
-    int64_t column                     = 0;
+    int64_t column = 0;
     pb_tensor wide, beside;
 
     if (!rides(linear, x)) {
-        return linear_forward_composed(be, y, x, linear);
+        PB_TRY(multiply(be, y, x, &linear->weight, &linear->residual));
+        return linear_added_forward(be, y, x, linear);
     }
     PB_TRY(fill_border(be, linear));
     PB_TRY(widen(be, linear, x, &wide, &beside));
@@ -69,7 +78,7 @@ pb_status cuda_linear_forward(pb_backend *be, pb_tensor *y, const pb_tensor *x,
         PB_TRY(cuda_low_rank_down(be, &part->kept, &u, &from, &part->low_rank));
     }
     pb_tensor weight = pb_tensor_widen(&linear->weight, beside.shape[1]);
-    PB_TRY(pb_matmul(be, y, &wide, &weight, &by_transposed));
+    PB_TRY(multiply(be, y, &wide, &weight, &linear->residual));
     return pb_tensor_is_none(&linear->bias) ? PB_OK : pb_bias_forward(be, y, &linear->bias);
 }
 

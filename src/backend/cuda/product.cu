@@ -21,6 +21,7 @@ enum {
 
 struct product_args {
     view c, a, b;
+    const void *before; /* what beta is for: C's own data, or as that */
     int64_t m, n, k;
     float alpha, beta;
     bool aligned_a, aligned_b; /* rows by 16 bytes */
@@ -111,7 +112,7 @@ static __device__ __forceinline__ void fragment_b(uint32_t f[4], const uint16_t 
 static __device__ __forceinline__ float blend(const product_args &p, int64_t at, float sum)
 {
     return p.beta == 0.0f ? p.alpha * sum
-                          : fmaf(p.alpha, sum, p.beta * load_element(p.c.data, p.c.element, at));
+                          : fmaf(p.alpha, sum, p.beta * load_element(p.before, p.c.element, at));
 }
 
 /* C[row][column], C[row][column + 1] */
@@ -460,6 +461,7 @@ extern "C" cudaError_t launch_product(view c, view a, view b, product_shape shap
     product_args p    = {c,
                          a,
                          b,
+                      shape.before != NULL ? shape.before : c.data,
                          shape.m,
                          shape.n,
                          shape.k,
