@@ -173,7 +173,7 @@ class Sides:
 
     def own(self, command, *more):
         base = [self.args.program, command, "--model", self.model, "--adapter", self.adapter, "--device", "cpu",
-                "--threads", str(self.threads), "--dtype", self.args.dtype]
+                "--threads", str(self.threads), "--dtype", self.args.dtype, "--products", "auto"]
         return Run(base + list(more))
 
     def peer(self, **task):

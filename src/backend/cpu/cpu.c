@@ -211,7 +211,7 @@ static pb_status cpu_reserve(pb_backend *be, const pb_reserve_args *args)
         bytes = larger(bytes, cpu_attention_backward_bytes(be, args->plan));
         bytes = larger(bytes, cpu_bytes(args->norm_rows, sizeof(float)));
     }
-    if (args->narrow_types || be->bf16) {
+    if (args->narrow_types || be->bf16 || products_have(&((cpu *)be)->products, BY_OWN)) {
         bytes = larger(bytes, cpu_matmul_bytes(be, args->factor, args->inner));
     }
     for (int i = 0; i < PB_SLOTS; i++) {

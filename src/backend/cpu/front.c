@@ -5,6 +5,7 @@
 #include "cpu.h"
 #include "kernels.h"
 #include "onednn.h"
+#include "panel.h"
 
 #include "pb/log.h"
 #include "pb/memory.h"
@@ -29,7 +30,8 @@ static const sizes examples[PRODUCT_SHAPES] = {[SHAPE_FULL] = {M, N, K}, [SHAPE_
 
 static const char *const form_names[]    = {"x W^T", "x W", "x^T y"};
 static const char *const shape_names[]   = {"full", "few-row"};
-static const char *const library_names[] = {"the CBLAS", "oneDNN", "oneDNN in BF16"};
+static const char *const library_names[] = {"the CBLAS", "oneDNN", "oneDNN in BF16", "own kernels",
+                                            "AMX"};
 
 typedef struct bench {
     cpu *c;
@@ -118,9 +120,12 @@ static pb_status measure(bench *x, product_form form, product_shape shape,
     return PB_OK;
 }
 
-static bool offers(const cpu *c, product_library library)
+static bool offers(const cpu *c, product_form form, product_library library)
 {
-    return library == BY_BLAS ||
+    if (library == BY_AMX) {
+        return c->base.bf16 && form != FORM_TN && panel_amx_is_here();
+    }
+    return library == BY_BLAS || library == BY_OWN ||
            (c->onednn != NULL && library == (c->base.bf16 ? BY_BF16 : BY_F32));
 }
 
@@ -130,7 +135,7 @@ static pb_status choose(bench *x, product_form form, product_shape shape)
     product_trial trials[PRODUCT_LIBRARIES] = {{0}};
     product_library best                    = BY_BLAS;
     for (product_library i = BY_BLAS; i < PRODUCT_LIBRARIES; i++) {
-        if (offers(x->c, i)) {
+        if (offers(x->c, form, i)) {
             PB_TRY(try_library(x, form, shape, i, &trials[i].right));
         }
     }
@@ -140,9 +145,11 @@ static pb_status choose(bench *x, product_form form, product_shape shape)
                        shape_names[shape], form_names[form]);
     }
     x->c->products.by[form][shape] = (uint8_t)best;
-    pb_log_debug("%s %s products by %s: CBLAS %.3f ms, oneDNN %.3f ms", shape_names[shape],
-                 form_names[form], library_names[best], 1e3 * trials[BY_BLAS].seconds,
-                 1e3 * (trials[BY_F32].seconds + trials[BY_BF16].seconds));
+    pb_log_debug("%s %s products by %s: CBLAS %.3f ms, oneDNN %.3f ms, own %.3f ms",
+                 shape_names[shape], form_names[form], library_names[best],
+                 1e3 * trials[BY_BLAS].seconds,
+                 1e3 * (trials[BY_F32].seconds + trials[BY_BF16].seconds),
+                 1e3 * (trials[BY_OWN].seconds + trials[BY_AMX].seconds));
     return PB_OK;
 }
 
@@ -209,12 +216,15 @@ static void describe(cpu *c)
     char *text    = c->base.describe + c->described;
     size_t room   = sizeof c->base.describe - c->described;
     products bf16 = products_all(BY_BF16);
+    bool own      = products_have(&c->products, BY_OWN) || products_have(&c->products, BY_AMX);
     products_write(&c->products, c->base.products);
     text[0] = '\0';
     if (memcmp(&c->products, &bf16, sizeof bf16) == 0) {
         (void)snprintf(text, room, ", BF16 products by %s", onednn_name());
-    } else if (c->onednn != NULL) {
-        (void)snprintf(text, room, ", %s for %s", onednn_name(), c->base.products);
+    } else if (c->onednn != NULL || own) {
+        (void)snprintf(text, room, ", %s%s%s for %s", c->onednn != NULL ? onednn_name() : "",
+                       c->onednn != NULL && own ? " and " : "", own ? "own kernels" : "",
+                       c->base.products);
     }
 }
 
@@ -252,7 +262,7 @@ pb_status cpu_use_dtype(pb_backend *be, pb_dtype dtype)
 {
     cpu *c = (cpu *)be;
     PB_TRY(open_again(c, dtype == PB_DTYPE_BF16));
-    if (dtype == PB_DTYPE_BF16 && c->onednn != NULL) {
+    if (dtype == PB_DTYPE_BF16 && (c->onednn != NULL || panel_amx_is_here())) {
         return settle(c, choose_bf16);
     }
     describe(c);
@@ -267,15 +277,23 @@ pb_status cpu_use_products(pb_backend *be, const char *text)
     if (!automatic && strcmp(text, "blas") != 0 && !products_read(text, &given)) {
         return PB_FAIL(PB_ERR_CONFIG,
                        "products = \"%s\": expected auto, blas, or a choice as in \"nt=bf nn=bf "
-                       "tn=bb\", of letters b, f and h",
+                       "tn=bb\", of letters b, f, h, p and a",
                        text);
     }
+    bool amx  = products_have(&given, BY_AMX);
     bool bf16 = products_have(&given, BY_BF16);
-    if (bf16 && !be->bf16) {
+    if ((bf16 || amx) && !be->bf16) {
         return PB_FAIL(PB_ERR_CONFIG,
-                       "products = \"%s\" has BF16 factors (h): only with dtype bf16", text);
+                       "products = \"%s\" has BF16 factors (h, a): only with dtype bf16", text);
     }
     PB_TRY(open_again(c, automatic || bf16 || products_have(&given, BY_F32)));
+    if (amx && !panel_amx_is_here()) {
+        describe(c);
+        return PB_FAIL(PB_ERR_CONFIG,
+                       "products = \"%s\" needs AMX, which this machine or this build does not "
+                       "have; choose products = \"blas\"",
+                       text);
+    }
     c->products = given;
     if (!automatic && c->onednn == NULL && (bf16 || products_have(&given, BY_F32))) {
         c->products = products_all(BY_BLAS);

@@ -3,7 +3,8 @@
  *
  * The product is cut into tiles of C by its shape alone; each tile is one single-threaded call of
  * the CBLAS or of oneDNN, as the front has it (front.c), and threads share the tiles: the result
- * does not depend on their number. Products of few rows with a transposed B (decoding: x W^T) are
+ * does not depend on their number. Products by our own kernels (panel.h) are cut as suits the
+ * threads. Products of few rows with a transposed B (decoding: x W^T) are
  * dot products of our own: there a row of C has the same bits whatever the other rows are, and W is
  * read once. Above DOT_ROWS rows a row's bits may depend on how many rows there are, as the CBLAS
  * chooses.
@@ -14,6 +15,7 @@
  */
 #include "cpu.h"
 #include "onednn.h"
+#include "panel.h"
 #include "simd.h"
 
 #include <cblas.h>
@@ -24,13 +26,15 @@
 #include <string.h>
 
 enum {
-    DOT_ROWS    = 4,      /* most rows of C that are computed as dot products */
-    DOT_COLUMNS = 32,     /* columns of C that a thread takes at once */
-    TILE_MIN    = 256,    /* rows and columns of a tile, where the product has as many */
-    TILE_GOAL   = 64,     /* tiles of a large product */
-    STRIP_MIN   = 16,     /* columns of C for which B is converted at once: in this range, */
-    STRIP_MAX   = 256,    /* as many as give a strip */
-    STRIP_GOAL  = 1 << 18 /* elements at most */
+    DOT_ROWS    = 4,       /* most rows of C that are computed as dot products */
+    DOT_COLUMNS = 32,      /* columns of C that a thread takes at once */
+    TILE_MIN    = 256,     /* rows and columns of a tile, where the product has as many */
+    TILE_GOAL   = 64,      /* tiles of a large product */
+    STRIP_MIN   = 16,      /* columns of C for which B is converted at once: in this range, */
+    STRIP_MAX   = 256,     /* as many as give a strip */
+    STRIP_GOAL  = 1 << 18, /* elements at most */
+    OWN_COLUMNS = 128,     /* of a piece by our own kernels: its panels stay in the second cache */
+    OWN_ALONE   = 1 << 20  /* multiplications that are not worth waking threads for */
 };
 
 typedef struct product {
@@ -38,11 +42,14 @@ typedef struct product {
     pb_tensor *c;
     const pb_matmul_args *args;
     int64_t m, n, k;
-    onednn *onednn; /* NULL: by the CBLAS */
+    bool own;       /* by our own kernels … */
+    onednn *onednn; /* … or, where this is NULL, by the CBLAS */
     bool rounds;    /* factors are rounded to BF16 … */
     bool narrow;    /* … and are in that type, for oneDNN; else in F32 */
     int64_t strip;  /* columns of C in one strip of a B that is converted; 0: it is used as it is */
-    void *scratch;  /* of all threads, strip · k elements each, in whole cache lines */
+    int64_t units;  /* k, or the pairs and zeros that make it up in own panels */
+    int64_t depth;  /* units of a strip */
+    void *scratch;  /* of all threads, strip · depth elements each, in whole cache lines */
 } product;
 
 /* Of an element in scratch. */
@@ -53,7 +60,7 @@ static size_t element_bytes(const product *p)
 
 static size_t strip_bytes(const product *p)
 {
-    return cpu_bytes(p->strip * p->k, element_bytes(p));
+    return cpu_bytes(p->strip * p->depth, p->own ? sizeof(float) : element_bytes(p));
 }
 
 static void *own_scratch(const product *p)
@@ -228,6 +235,127 @@ static pb_status tiled_product(const pb_backend *be, const product *p)
     return failed == 0 ? PB_OK : onednn_failure(failed);
 }
 
+/* C [rows, columns] at (row, column) takes in sums of some of the terms: those of the first ones
+ * replace it as the arguments say, the rest are added. */
+static void blend_sums(const product *p, int64_t row, int64_t rows, int64_t column, int64_t columns,
+                       const float *sums, float beta)
+{
+    float alpha = p->args->alpha;
+    for (int64_t i = 0; i < rows; i++) {
+        float *restrict c        = cpu_row(p->c, row + i) + column;
+        const float *restrict at = sums + i * PANEL_COLUMNS;
+        if (beta == 0.0f) {
+            for (int64_t j = 0; j < columns; j++) {
+                c[j] = alpha * at[j];
+            }
+        } else {
+            for (int64_t j = 0; j < columns; j++) {
+                c[j] = alpha * at[j] + beta * c[j];
+            }
+        }
+    }
+}
+
+/* Sums of up to own_rows(p) rows of A from `row` on and the units of a panel from `first` on. */
+static void own_sums(const product *p, int64_t row, int64_t rows, int64_t columns, int64_t first,
+                     const float *panel, int64_t units, float *sums)
+{
+    int64_t stride = p->a->stride;
+    if (p->narrow) {
+        panel_amx_sums((const uint16_t *)p->a->data + row * stride + 2 * first, stride, panel,
+                       units, sums);
+        return;
+    }
+    const float *data = p->a->data;
+    panel_rows a      = p->args->transpose_a ? (panel_rows){data + first * stride + row, 1, stride}
+                                             : (panel_rows){data + row * stride + first, stride, 1};
+    panel_sums(&a, panel, units, rows, columns, sums);
+}
+
+static int64_t own_rows(const product *p)
+{
+    return p->narrow ? AMX_ROWS : PANEL_ROWS;
+}
+
+/* What is packed next: the next run of terms, or the first one of the next columns. */
+static void fetch_next(const product *p, const panel_source *b, int64_t first, int64_t column,
+                       int64_t columns, int64_t part, int64_t parts)
+{
+    int64_t each = p->narrow ? 2 : 1;
+    bool same    = first + p->depth < p->units;
+    int64_t from = same ? each * (first + p->depth) : 0;
+    int64_t to   = from + each * p->depth < p->k ? from + each * p->depth : p->k;
+    int64_t next = same ? column : column + columns;
+    int64_t end  = next + columns < p->n ? next + columns : p->n;
+    if (next < end) {
+        panel_prefetch(b, from, to - from, next, end - next, part, parts);
+    }
+}
+
+/* A part of C by our own kernels. */
+static void own_part(const product *p, int64_t row, int64_t rows, int64_t column, int64_t columns)
+{
+    float sums[AMX_ROWS * PANEL_COLUMNS];
+    float *panels  = own_scratch(p);
+    panel_source b = {.data       = p->b->data,
+                      .stride     = p->b->stride,
+                      .dtype      = p->b->dtype,
+                      .transposed = p->args->transpose_b,
+                      .rounds     = p->rounds,
+                      .pairs      = p->narrow,
+                      .terms      = p->k};
+    for (int64_t first = 0; first < p->units; first += p->depth) {
+        int64_t units = p->units - first < p->depth ? p->units - first : p->depth;
+        panel_pack(&b, first, units, column, columns, panels);
+        for (int64_t i = row; i < row + rows; i += own_rows(p)) {
+            int64_t height = row + rows - i < own_rows(p) ? row + rows - i : own_rows(p);
+            fetch_next(p, &b, first, column, columns, (i - row) / own_rows(p),
+                       (rows + own_rows(p) - 1) / own_rows(p));
+            for (int64_t j = 0; j < columns; j += PANEL_COLUMNS) {
+                int64_t width = columns - j < PANEL_COLUMNS ? columns - j : PANEL_COLUMNS;
+                own_sums(p, i, height, width, first, panels + j * units, units, sums);
+                blend_sums(p, i, height, column + j, width, sums, first == 0 ? p->args->beta : 1);
+            }
+        }
+    }
+}
+
+static int64_t round_up(int64_t size, int64_t unit)
+{
+    return (size + unit - 1) / unit * unit;
+}
+
+/* The size of so many equal pieces, a multiple of `unit`. */
+static int64_t cut(int64_t size, int64_t pieces, int64_t unit)
+{
+    return round_up((size + pieces - 1) / pieces, unit);
+}
+
+/* Columns are shared out, or rows where the columns are too few. */
+static void own_product(const pb_backend *be, const product *p)
+{
+    int64_t threads = p->m * p->n * p->k > OWN_ALONE ? be->threads : 1;
+    int64_t across  = (p->n + p->strip - 1) / p->strip;
+    across          = (across + threads - 1) / threads * threads;
+    int64_t columns = cut(p->n, across, PANEL_COLUMNS);
+    across          = (p->n + columns - 1) / columns;
+    int64_t rows    = cut(p->m, across < threads ? threads : 1, own_rows(p));
+    int64_t down    = (p->m + rows - 1) / rows;
+#pragma omp parallel for schedule(dynamic) num_threads(be->threads) if (threads > 1)
+    for (int64_t piece = 0; piece < down * across; piece++) {
+        int64_t row    = piece % down * rows;
+        int64_t column = piece / down * columns;
+        if (p->narrow) {
+            panel_amx_begin();
+        }
+        own_part(p, row, p->m - row < rows ? p->m - row : rows, column,
+                 p->n - column < columns ? p->n - column : columns);
+        if (p->narrow) {
+            panel_amx_end();
+        }
+    }
+}
+
 /* An empty sum: C = beta C. */
 static void scale_only(const product *p)
 {
@@ -267,36 +395,66 @@ static void choose_library(const pb_backend *be, product *p)
     bool whole                 = args->alpha == 1.0f && (args->beta == 0.0f || args->beta == 1.0f);
     product_library by =
         is_dot(p) ? BY_BLAS : products_by(&c->products, args->transpose_a, args->transpose_b, p->m);
-    p->narrow = by == BY_BF16 && whole;
-    p->onednn = by == BY_F32 || p->narrow ? c->onednn : NULL;
+    p->own    = by == BY_OWN || by == BY_AMX;
+    p->narrow = by == BY_BF16 ? whole : by == BY_AMX && !args->transpose_a;
+    p->onednn = by == BY_F32 || (by == BY_BF16 && whole) ? c->onednn : NULL;
+}
+
+/* Strips of B: panels of our own, or columns of C as a library gets them. */
+static void cut_strips(product *p)
+{
+    p->units = p->k;
+    p->depth = p->k;
+    p->strip = strip_columns(p->k);
+    if (p->own) {
+        p->units = p->narrow ? round_up(p->k, 2 * AMX_UNITS) / 2 : p->k;
+        p->depth = cut(p->units, (p->units + PANEL_UNITS - 1) / PANEL_UNITS, AMX_UNITS);
+        p->strip = OWN_COLUMNS;
+    } else if (p->narrow && p->b->dtype == PB_DTYPE_BF16) {
+        p->strip = 0;
+    }
+}
+
+/* The factor A rounded, in *out at `data`; whole tiles of it for AMX. */
+static void round_a(const pb_backend *be, const product *p, void *data, pb_tensor *out)
+{
+    int64_t rows  = p->a->shape[0];
+    int64_t width = p->a->shape[1];
+    bool pads     = p->own && p->narrow;
+    int64_t all   = pads ? round_up(rows, AMX_ROWS) : rows;
+    *out          = pb_tensor_2d(data, p->narrow ? PB_DTYPE_BF16 : PB_DTYPE_F32, all,
+                        pads ? 2 * p->units : width);
+#pragma omp parallel for num_threads(be->threads) if (p->m * p->k > CPU_PARALLEL_MIN)
+    for (int64_t i = 0; i < all; i++) {
+        int64_t n = i < rows ? width : 0;
+        if (p->narrow) {
+            uint16_t *to = (uint16_t *)data + i * out->stride;
+            pb_floats_to_bf16(to, cpu_row(p->a, i < rows ? i : 0), PB_DTYPE_F32, n);
+            memset(to + n, 0, (size_t)(out->stride - n) * sizeof *to);
+        } else {
+            memcpy(cpu_row(out, i), cpu_row(p->a, i), (size_t)width * sizeof(float));
+            pb_floats_round_bf16(cpu_row(out, i), width);
+        }
+    }
 }
 
 /* Scratch for the strips of all threads, and before them the rounded A, where it is. */
 static pb_status prepare(pb_backend *be, product *p, pb_tensor *rounded)
 {
     void *scratch = NULL;
+    size_t of_a   = 0;
     p->rounds     = be->bf16;
-    p->strip      = p->narrow && p->b->dtype == PB_DTYPE_BF16 ? 0 : strip_columns(p->k);
-    size_t of_a   = p->rounds ? cpu_bytes(p->m * p->k, element_bytes(p)) : 0;
+    cut_strips(p);
+    if (p->rounds) {
+        int64_t rows = p->own && p->narrow ? round_up(p->m, AMX_ROWS) : p->m;
+        of_a = cpu_bytes(rows * (p->own && p->narrow ? 2 * p->units : p->k), element_bytes(p));
+    }
     PB_TRY(cpu_scratch(be, of_a + strip_bytes(p) * (size_t)be->threads, &scratch));
     p->scratch = (char *)scratch + of_a;
-    if (!p->rounds) {
-        return PB_OK;
+    if (p->rounds) {
+        round_a(be, p, scratch, rounded);
+        p->a = rounded;
     }
-    *rounded = pb_tensor_2d(scratch, p->narrow ? PB_DTYPE_BF16 : PB_DTYPE_F32, p->a->shape[0],
-                            p->a->shape[1]);
-#pragma omp parallel for num_threads(be->threads) if (p->m * p->k > CPU_PARALLEL_MIN)
-    for (int64_t i = 0; i < rounded->shape[0]; i++) {
-        if (p->narrow) {
-            pb_floats_to_bf16((uint16_t *)scratch + i * rounded->stride, cpu_row(p->a, i),
-                              PB_DTYPE_F32, rounded->shape[1]);
-        } else {
-            memcpy(cpu_row(rounded, i), cpu_row(p->a, i),
-                   (size_t)rounded->shape[1] * sizeof(float));
-            pb_floats_round_bf16(cpu_row(rounded, i), rounded->shape[1]);
-        }
-    }
-    p->a = rounded;
     return PB_OK;
 }
 
@@ -319,13 +477,15 @@ pb_status cpu_matmul(pb_backend *be, pb_tensor *c, const pb_tensor *a, const pb_
     }
     pb_tensor rounded;
     choose_library(be, &p);
-    if (p.k > 0 && (b->dtype != PB_DTYPE_F32 || be->bf16)) {
+    if (p.k > 0 && (p.own || b->dtype != PB_DTYPE_F32 || be->bf16)) {
         PB_TRY(prepare(be, &p, &rounded));
     }
     if (p.k == 0) {
         scale_only(&p);
     } else if (is_dot(&p)) {
         dot_product(be, &p);
+    } else if (p.own) {
+        own_product(be, &p);
     } else {
         PB_TRY(tiled_product(be, &p));
     }

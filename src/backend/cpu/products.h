@@ -10,6 +10,8 @@ typedef enum product_library {
     BY_BLAS, /* the CBLAS; always there */
     BY_F32,  /* oneDNN, F32 factors */
     BY_BF16, /* oneDNN, BF16 factors: where products round theirs to that type */
+    BY_OWN,  /* kernels of this program; always there */
+    BY_AMX,  /* the same with BF16 factors, but for products x^T y */
     PRODUCT_LIBRARIES
 } product_library;
 
@@ -40,7 +42,7 @@ bool products_pick(const product_trial trials[PRODUCT_LIBRARIES], product_librar
 products products_all(product_library library);
 bool products_have(const products *p, product_library library);
 
-/* "nt=bf nn=bf tn=bb": for each form the libraries of full and few, by a letter of "bfh". */
+/* "nt=bf nn=bf tn=bb": for each form the libraries of full and few, by a letter of "bfhpa". */
 enum { PRODUCTS_TEXT = 32 };
 void products_write(const products *p, char text[PRODUCTS_TEXT]);
 bool products_read(const char *text, products *out); /* false for any other text */
