@@ -58,6 +58,8 @@ size_t pb_mapping_describe_loss(const void *address, char *text, size_t size);
  * unchanged. A path that is or leads to anything but a regular file (a directory, a pipe, a device)
  * is refused. */
 pb_status pb_file_write_atomic(const char *path, const void *bytes, size_t size) PB_MUST_USE;
+/* All bytes, in as many pieces as the system takes; `path` for the message. */
+pb_status pb_file_write_all(int fd, const char *path, const void *bytes, size_t size) PB_MUST_USE;
 
 /* The halves of the above for writers of other libraries. The first creates an empty file beside
  * `path` under a unique name, "<path>.tmp.<host>.<pid>.<n>", and returns the name (free it with

@@ -19,17 +19,18 @@
 
 enum { HOST_BYTES = 256, TEMPORARY_TRIES = 1000 };
 
-static pb_status write_all(int fd, const char *path, const char *bytes, size_t size)
+pb_status pb_file_write_all(int fd, const char *path, const void *bytes, size_t size)
 {
+    const char *at = bytes;
     while (size > 0) {
-        ssize_t written = write(fd, bytes, size);
+        ssize_t written = write(fd, at, size);
         if (written < 0 && errno == EINTR) {
             continue;
         }
         if (written < 0) {
             return FAIL_SYSTEM("write", path);
         }
-        bytes += written;
+        at += written;
         size -= (size_t)written;
     }
     return PB_OK;
@@ -139,7 +140,7 @@ pb_status pb_file_write_atomic(const char *path, const void *bytes, size_t size)
     int fd          = -1;
 
     PB_TRY(create_temporary(path, &temporary, &fd));
-    pb_status status = write_all(fd, path, bytes, size);
+    pb_status status = pb_file_write_all(fd, path, bytes, size);
     if (status == PB_OK) {
         status = finish(fd, temporary, path);
     } else {

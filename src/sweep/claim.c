@@ -12,8 +12,8 @@
 
 enum { FILE_BYTES = 4096 };
 
-/* The job that has the claim: "" if it does not say, or is about to say so; *there is false without
- * a claim. */
+/* The job that has the claim: "" if it does not say, or has not written its whole line yet; *there
+ * is false without a claim. */
 static pb_status read_claim(const char *path, char name[JOBS_NAME], bool *there)
 {
     pb_string text = {0};
@@ -23,8 +23,9 @@ static pb_status read_claim(const char *path, char name[JOBS_NAME], bool *there)
         return PB_OK;
     }
     pb_status status = pb_file_read(path, FILE_BYTES, &text);
-    if (status == PB_OK && text.length > 0 && text.length < JOBS_NAME) {
-        (void)snprintf(name, JOBS_NAME, "%s", text.data);
+    if (status == PB_OK && text.length > 0 && text.length <= JOBS_NAME &&
+        text.data[text.length - 1] == '\n') {
+        (void)snprintf(name, JOBS_NAME, "%.*s", (int)text.length - 1, text.data);
     }
     pb_string_clear(&text);
     if (status != PB_OK && !pb_path_is_taken(path)) { /* it has just been removed */
@@ -78,24 +79,30 @@ out:
     return status;
 }
 
-/* The system's reason, 0 when the claim is there now. */
-static int create(const jobs *j, const char *path)
+static pb_status fail(const char *path)
 {
-    const char *name = jobs_name(j);
-    size_t length    = strlen(name);
-    int fd           = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    return PB_FAIL(PB_ERR_IO, "cannot create %s: %s%s", path, strerror(errno),
+                   pb_file_remedy(errno));
+}
+
+/* *made is false where there is a claim. */
+static pb_status create(const jobs *j, const char *path, bool *made)
+{
+    char line[JOBS_NAME + 1];
+    int length = snprintf(line, sizeof line, "%s\n", jobs_name(j));
+    int fd     = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    *made      = fd >= 0;
     if (fd < 0) {
-        return errno;
+        return errno == EEXIST ? PB_OK : fail(path);
     }
-    ssize_t written = write(fd, name, length);
-    int reason      = written < 0 ? errno : written < (ssize_t)length ? ENOSPC : 0;
-    if (close(fd) != 0 && reason == 0) {
-        reason = errno;
+    pb_status status = pb_file_write_all(fd, path, line, (size_t)length);
+    if (close(fd) != 0 && status == PB_OK) {
+        status = fail(path);
     }
-    if (reason != 0) {
+    if (status != PB_OK) {
         (void)unlink(path);
     }
-    return reason;
+    return status;
 }
 
 pb_status claim_take(jobs *j, const char *path, bool *mine, char from[JOBS_NAME])
@@ -104,14 +111,9 @@ pb_status claim_take(jobs *j, const char *path, bool *mine, char from[JOBS_NAME]
     for (int i = 0; i < 2; i++) {
         char name[JOBS_NAME];
         bool there = false;
-        int reason = create(j, path);
-        *mine      = reason == 0;
+        PB_TRY(create(j, path, mine));
         if (*mine) {
             return PB_OK;
-        }
-        if (reason != EEXIST) {
-            return PB_FAIL(PB_ERR_IO, "cannot create %s: %s%s", path, strerror(reason),
-                           pb_file_remedy(reason));
         }
         PB_TRY(read_claim(path, name, &there));
         *mine = there && strcmp(name, jobs_name(j)) == 0; /* NFS lost the answer */

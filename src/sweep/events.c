@@ -67,12 +67,11 @@ void events_close(events *e)
 static void put(events *e, int which, pb_status made, size_t peak)
 {
     const pb_string *line = &e->line;
-    ssize_t written       = made == PB_OK ? write(e->files[which], line->data, line->length) : -1;
-
-    if (written != (ssize_t)line->length) {
-        pb_log_warn("no more events are written: %s", made != PB_OK ? pb_error_message()
-                                                      : written < 0 ? strerror(errno)
-                                                                    : "the file takes no more");
+    if (made == PB_OK) {
+        made = pb_file_write_all(e->files[which], "the file of events", line->data, line->length);
+    }
+    if (made != PB_OK) {
+        pb_log_warn("no more events are written: %s", pb_error_message());
         pb_error_clear();
         close_one(e, which);
     }

@@ -56,6 +56,15 @@ class Calls(faults.Faults):
                 with self.subTest(call=call, at=at):
                     self.check(folders, call, at, errno.EIO)
 
+    def test_a_write_that_takes_only_a_part_is_continued(self):
+        kept, events = self.begin(missing=2), os.path.join(self.folder, "events")
+        for below, more in ((os.path.join(self.output, "claims"), []), (events, ["--events", events])):
+            with self.subTest(below):
+                result = self.run_grid(self.grid, 0, None, *more, env=faults.environment([below], "write", 1))
+                self.check_kept(kept)
+                self.assertNotIn("no more events", result.err)
+                kept = self.begin(missing=2)
+
     def test_one_failing_call(self):
         """A full disk affects only writes; every other error may also occur in reads."""
         folders = {True: [self.output], False: self.inputs()}

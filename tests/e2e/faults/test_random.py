@@ -127,7 +127,8 @@ class Random(test_resume.Runs):
         elif kind == "kill of the launcher":
             self.send([process.pid], signal.SIGKILL)
         elif kind in self.stops:
-            self.send([process.pid] if kind == "SIGUSR1" else pids, self.stops[kind])
+            one = [self.draw.choice(pids)] if pids else []
+            self.send({"SIGUSR1": [process.pid], "SIGINT": one, "SIGTERM": pids}[kind], self.stops[kind])
         elif kind not in self.kills[:2]:
             self.send(program.session_members(process.pid), signal.SIGKILL)
         if not program.session_ends(process, 10):

@@ -184,13 +184,16 @@ static void a_claim_is_of_one_job(void **state)
     assert_ok(claim_look(job, path("claims/a"), &of));
     assert_int_equal(of, JOBS_LIVES);
     write_job("far", 900);
-    assert_ok(pb_file_write_atomic(path("claims/b"), "far", 3));
+    assert_ok(pb_file_write_atomic(path("claims/b"), "far\n", 4));
     assert_ok(claim_take(job, path("claims/b"), &mine, from));
     assert_false(mine);
     assert_ok(pb_file_write_atomic(path("claims/c"), "", 0)); /* about to be written, or cut off */
     assert_ok(claim_take(job, path("claims/c"), &mine, from));
     assert_false(mine);
-    assert_ok(pb_file_write_atomic(path("claims/d"), "gone", 4));
+    assert_ok(pb_file_write_atomic(path("claims/e"), "go", 2)); /* the rest is about to follow */
+    assert_ok(claim_take(job, path("claims/e"), &mine, from));
+    assert_false(mine);
+    assert_ok(pb_file_write_atomic(path("claims/d"), "gone\n", 5));
     assert_ok(claim_take(job, path("claims/d"), &mine, from));
     assert_true(mine);
     assert_string_equal(from, "gone");
@@ -230,7 +233,7 @@ static void one_of_several_takers_wins(void **state)
     (void)state;
     for (int i = 0; i < CLAIMS; i++) {
         snprintf(name, sizeof name, "claims/%d", i);
-        assert_ok(pb_file_write_atomic(path(name), "gone", 4));
+        assert_ok(pb_file_write_atomic(path(name), "gone\n", 5));
     }
     for (int i = 0; i < TAKERS; i++) {
         takers[i] = fork();
