@@ -27,10 +27,10 @@
 enum {
     SIDE          = 320, /* of the square factors: 1.2 MB in all, a few milliseconds at most */
     PRODUCTS_MIN  = 3,
-    CHILD_SECONDS = 30 /* a machine may be busy; the child needs a fifth of a second */
+    CHILD_SECONDS = 30 /* a machine may be busy; the child needs a tenth of a second */
 };
 
-static const double MEASURE_SECONDS = 0.06;
+static const double MEASURE_SECONDS = 0.025;
 
 static const char child_option[] = "--measure-kernels";
 
