@@ -2,7 +2,7 @@
 """Random faults hit the runs of a small grid, one after the other, and the run after them goes on: no file is unreadable, no finished
 cell is lost or there twice, and the result is that of a run that met none. The table at the end shows what they cost.
 
-PB_FAULTS_COUNT (25) and PB_FAULTS_SEED choose how many and which; tests/faults starts many."""
+PB_FAULTS_COUNT (25) and PB_FAULTS_SEED choose how many and which, of a sweep in packs where it is odd; tests/faults starts many."""
 import collections
 import errno
 import glob
@@ -42,6 +42,7 @@ class Random(test_resume.Runs):
     def setUp(self):
         super().setUp()
         self.seed = int(os.environ.get("PB_FAULTS_SEED", faults.SEED))
+        self.packed = self.seed % 2 == 1
         self.draw = random.Random(self.seed)
         self.events = os.path.join(self.folder, "events")
         self.counts, self.costs, self.chains = collections.Counter(), collections.defaultdict(list), collections.Counter()
@@ -62,9 +63,11 @@ class Random(test_resume.Runs):
 
     # ------------------------------------------------------------------------------------------------ the runs
 
+    def line(self):
+        return ["run", self.grid, "-o", self.output, *OPTIONS, *(("--set", "run.pack_cells=2") if self.packed else ())]
+
     def start(self, ranks, env=None):
-        line = ["run", self.grid, "-o", self.output, *OPTIONS, "--events", self.events]
-        process = program.start(line, ranks, env, stdin=subprocess.DEVNULL)
+        process = program.start([*self.line(), "--events", self.events], ranks, env, stdin=subprocess.DEVNULL)
         self.addCleanup(program.kill_session, process)
         return process
 
@@ -140,7 +143,8 @@ class Random(test_resume.Runs):
         return result, running and (kind not in self.damages or self.damage(kind))
 
     def damage(self, kind):
-        paths = sorted(glob.glob(os.path.join(self.output, self.damages[kind])))
+        pattern = "shards/*.pack" if self.packed and kind == "damaged shard" else self.damages[kind]
+        paths = sorted(glob.glob(os.path.join(self.output, pattern)))
         if not paths:
             return False
         path = self.draw.choice(paths)
@@ -149,7 +153,8 @@ class Random(test_resume.Runs):
         changed = content[:at] if self.draw.random() < 0.5 else \
             content[:at] + bytes([content[at] ^ self.draw.randrange(1, 256)]) + content[at + 1:]
         world.write(path, changed)
-        self.done -= kind == "damaged shard"
+        if kind == "damaged shard":
+            self.done = 0 if self.packed else self.done - 1  # a pack that is cut loses what follows
         self.last = {cell: (times, kind) for cell, (times, _) in self.last.items()}
         self.hurt[path] = changed
         return True
@@ -159,7 +164,7 @@ class Random(test_resume.Runs):
         running = self.wait(process)
         pids = self.programs(process)
         if kind == "two jobs":
-            second = program.run(["run", self.grid, "-o", self.output, *OPTIONS])
+            second = program.run(self.line())
             result = program.finish(process)
             for refused in (r for r in (result, second) if r.code != 0):
                 self.expect(refused, 1, "run.lock")
