@@ -72,8 +72,8 @@ void pb_grid_close(pb_grid *grid); /* accepts NULL */
 const pb_grid_sweep *pb_grid_get_sweep(const pb_grid *grid);
 const pb_grid_run_options *pb_grid_get_run(const pb_grid *grid);
 const pb_grid_search *pb_grid_get_search(const pb_grid *grid); /* NULL: none */
-/* A search compares the two. */
-bool pb_grid_same_search(const pb_grid_cell *a, const pb_grid_cell *b);
+/* A text that cells have in common when a search compares them. */
+pb_status pb_grid_search_key(const pb_grid_cell *cell, pb_string *out) PB_MUST_USE;
 const char *pb_grid_path(const pb_grid *grid);
 /* Where a key of the groups sweep and run was written, see pb_config_where; returns text. */
 const char *pb_grid_where(const pb_grid *grid, const char *key, char *text, size_t size);
@@ -124,6 +124,7 @@ struct pb_grid_cell {
     int64_t configuration; /* cells with the same number have the same configuration */
     double cost;           /* relative, for the order; 1 unless the caller knows better */
     pb_cell *cell;         /* the caller's, NULL at first; the grid only carries it */
+    int64_t group;         /* the same: the cells that a search compares it with; 0: none */
 };
 
 typedef struct pb_grid_cells {

@@ -258,12 +258,11 @@ const pb_grid_search *pb_grid_get_search(const pb_grid *grid)
     return grid->search.rungs.count > 0 ? &grid->search : NULL;
 }
 
-bool pb_grid_same_search(const pb_grid_cell *a, const pb_grid_cell *b)
+pb_status pb_grid_search_key(const pb_grid_cell *cell, pb_string *out)
 {
-    int base = pb_variant_base(a->method);
-    return a->seed == b->seed && a->index[PB_AXIS_MODEL] == b->index[PB_AXIS_MODEL] &&
-           a->index[PB_AXIS_DATASET] == b->index[PB_AXIS_DATASET] &&
-           base == pb_variant_base(b->method) && memcmp(a->method, b->method, (size_t)base) == 0;
+    return pb_string_printf(out, "%" PRId64 " %" PRId64 " %" PRId64 " %.*s",
+                            cell->index[PB_AXIS_MODEL], cell->index[PB_AXIS_DATASET], cell->seed,
+                            pb_variant_base(cell->method), cell->method);
 }
 
 const char *pb_grid_path(const pb_grid *grid)

@@ -45,6 +45,11 @@ static const pb_cell *cell_at(const claims *c, int64_t place)
     return c->sweep->cells.items[c->folder->numbers[place]].cell;
 }
 
+static int64_t group_at(const claims *c, int64_t place)
+{
+    return c->sweep->cells.items[c->folder->numbers[place]].group;
+}
+
 static bool is_done(const claims *c, int64_t place)
 {
     return c->folder->done[c->folder->numbers[place]];
@@ -52,28 +57,19 @@ static bool is_done(const claims *c, int64_t place)
 
 /* ---------------------------------------------------------------- units */
 
-static bool same_data(const claims *c, int64_t a, int64_t b)
-{
-    const int64_t *numbers = c->folder->numbers;
-    const int64_t *x       = c->sweep->cells.items[numbers[a]].index;
-    const int64_t *y       = c->sweep->cells.items[numbers[b]].index;
-    return x[PB_AXIS_MODEL] == y[PB_AXIS_MODEL] && x[PB_AXIS_DATASET] == y[PB_AXIS_DATASET];
-}
-
 static bool is_short(const pb_cell *cell)
 {
     return pb_cell_is_baseline(cell) && !pb_cell_same_group(cell, cell);
 }
 
-/* The unit that the cell belongs to, among those so far; `block`: the first with its model and data
- * set. END: it begins one. */
-static int64_t find_unit(const claims *c, int64_t place, int64_t block)
+/* The unit that the cell belongs to, among those so far; `units`: of the groups of a search. END:
+ * it begins one. */
+static int64_t find_unit(const claims *c, int64_t place, const int64_t *units)
 {
     const pb_cell *cell = cell_at(c, place);
-    for (int64_t u = block; u < c->count; u++) {
-        if (pb_cell_same_group(cell, cell_at(c, c->items[u].first))) {
-            return u;
-        }
+    int64_t group       = group_at(c, place);
+    if (group > 0) {
+        return units[group];
     }
     if (c->count == 0 || !is_short(cell)) {
         return END;
@@ -86,15 +82,18 @@ static int64_t find_unit(const claims *c, int64_t place, int64_t block)
 
 static void form_units(claims *c)
 {
-    int64_t block = 0;
+    int64_t *units = c->sweep->group_places;
+    for (int64_t g = 1; g <= c->sweep->groups; g++) {
+        units[g] = END;
+    }
     for (int64_t place = 0; place < c->folder->plan.count; place++) {
-        if (place > 0 && !same_data(c, place, place - 1)) {
-            block = c->count;
-        }
-        int64_t u = find_unit(c, place, block);
+        int64_t u = find_unit(c, place, units);
         if (u == END) {
             u           = c->count++;
             c->items[u] = (unit){.first = place, .last = place};
+            if (group_at(c, place) > 0) {
+                units[group_at(c, place)] = u;
+            }
         } else {
             c->next[c->items[u].last] = place;
             c->items[u].last          = place;
@@ -131,7 +130,7 @@ fail:
 
 static bool is_searched(const claims *c, const unit *u)
 {
-    return pb_cell_same_group(cell_at(c, u->first), cell_at(c, u->first));
+    return group_at(c, u->first) > 0;
 }
 
 /* A group that lacks results is run as a whole: when it has all of them, they are new. */

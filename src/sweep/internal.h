@@ -17,6 +17,8 @@ struct pb_sweep {
     pb_cell_env *env;
     pb_train_search search; /* without rungs: none */
     pb_grid_cells cells;    /* planned, in the order of the run; hashed by sweep_hash */
+    int64_t groups;         /* of the search */
+    int64_t *group_places;  /* [groups + 1] for work on them; NULL: no search */
 };
 
 /* ---------------------------------------------------------------- sweep.c */

@@ -3,9 +3,11 @@
  * together. What one of them computes depends on the others, and so does its hash. */
 #include "internal.h"
 
+#include "pb/interned.h"
 #include "pb/memory.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 static pb_status put_member(const pb_grid_cell *c, pb_string *out)
 {
@@ -27,44 +29,76 @@ pb_status search_text(const pb_sweep *s, pb_string *out)
     return pb_string_puts(out, "\n");
 }
 
-/* One past the cells of the model and data set of cell `first`, in the order of the grid. */
-static int64_t block_end(const pb_grid_cells *cells, int64_t first)
+/* Numbers the groups from 1 in the order of the grid. */
+static pb_status number_groups(pb_sweep *s)
 {
-    const int64_t *index = cells->items[first].index;
-    int64_t end          = first + 1;
-    while (end < cells->count && cells->items[end].index[PB_AXIS_MODEL] == index[PB_AXIS_MODEL] &&
-           cells->items[end].index[PB_AXIS_DATASET] == index[PB_AXIS_DATASET]) {
-        end++;
+    pb_interned keys = {0};
+    pb_string key    = {0};
+    pb_status status = PB_OK;
+    for (int64_t i = 0; i < s->cells.count; i++) {
+        int32_t number = 0;
+        key.length     = 0;
+        PB_TRY_GOTO(status, pb_grid_search_key(&s->cells.items[i], &key), out);
+        PB_TRY_GOTO(status, pb_interned_add(&keys, key.data, key.length, &number), out);
+        s->cells.items[i].group = number + 1;
     }
-    return end;
+    s->groups = keys.count;
+    status    = PB_ALLOC(s->group_places, s->groups + 1);
+out:
+    pb_string_clear(&key);
+    pb_interned_clear(&keys);
+    return status;
 }
 
-/* The group of cell `first`. */
-static pb_status open_group(const pb_sweep *s, int64_t first)
+enum { END = -1 };
+
+/* Gives the members of a group its hash. A cell without company has no group. */
+static pb_status open_group(pb_grid_cell *cells, int64_t first, const int64_t *next,
+                            const char *settings)
 {
-    const pb_grid_cell *cells = s->cells.items;
-    int64_t end               = block_end(&s->cells, first);
-    pb_string text            = {0};
+    pb_string text = {0};
     char hash[PB_HASH_TEXT];
-    int64_t members  = 0;
-    pb_status status = search_text(s, &text);
-    for (int64_t i = first; i < end && status == PB_OK; i++) {
-        if (pb_grid_same_search(&cells[first], &cells[i])) {
-            members++;
-            status = put_member(&cells[i], &text);
-        }
+    if (next[first] == END) {
+        cells[first].group = 0;
+        return PB_OK;
+    }
+    pb_status status = pb_string_puts(&text, settings);
+    for (int64_t i = first; i != END && status == PB_OK; i = next[i]) {
+        status = put_member(&cells[i], &text);
     }
     if (status == PB_OK) {
         status = pb_hash_bytes(text.data, text.length, hash);
     }
     pb_string_clear(&text);
-    PB_TRY(status);
-    for (int64_t i = first; i < end && members > 1; i++) {
-        if (pb_grid_same_search(&cells[first], &cells[i])) {
-            pb_cell_set_group(cells[i].cell, hash);
-        }
+    for (int64_t i = first; i != END && status == PB_OK; i = next[i]) {
+        pb_cell_set_group(cells[i].cell, hash);
     }
-    return PB_OK;
+    return status;
+}
+
+static pb_status open_groups(pb_sweep *s)
+{
+    int64_t *next      = NULL; /* [cells] of the same group */
+    int64_t *first     = s->group_places;
+    pb_string settings = {0};
+    pb_status status;
+    PB_TRY_GOTO(status, search_text(s, &settings), out);
+    PB_TRY_GOTO(status, PB_ALLOC(next, s->cells.count), out);
+    for (int64_t g = 0; g <= s->groups; g++) {
+        first[g] = END;
+    }
+    for (int64_t i = s->cells.count - 1; i >= 0; i--) {
+        int64_t group = s->cells.items[i].group;
+        next[i]       = first[group];
+        first[group]  = i;
+    }
+    for (int64_t g = 1; g <= s->groups && status == PB_OK; g++) {
+        status = open_group(s->cells.items, first[g], next, settings.data);
+    }
+out:
+    pb_memory_free(next);
+    pb_string_clear(&settings);
+    return status;
 }
 
 pb_status search_open(pb_sweep *s)
@@ -75,34 +109,33 @@ pb_status search_open(pb_sweep *s)
     }
     s->search = (pb_train_search){
         .rungs = search->rungs.items, .count = search->rungs.count, .keep = search->keep};
-    for (int64_t i = 0; i < s->cells.count; i++) {
-        if (!pb_cell_same_group(s->cells.items[i].cell, s->cells.items[i].cell)) {
-            PB_TRY(open_group(s, i));
-        }
-    }
-    return PB_OK;
+    PB_TRY(number_groups(s));
+    return open_groups(s);
 }
 
 void search_form(const pb_sweep *s, const int64_t *todo, int64_t count, int64_t *leads)
 {
+    for (int64_t i = count - 1; i >= 0; i--) {
+        s->group_places[s->cells.items[todo[i]].group] = i;
+    }
     for (int64_t i = 0; i < count; i++) {
-        for (int64_t k = i + 1; k < count && leads[i] == i; k++) {
-            if (pb_cell_same_group(s->cells.items[todo[i]].cell, s->cells.items[todo[k]].cell)) {
-                leads[k] = i;
-            }
-        }
+        int64_t group = s->cells.items[todo[i]].group;
+        leads[i]      = group > 0 ? s->group_places[group] : i;
     }
 }
 
 void search_complete(const pb_sweep *s, folder *f)
 {
+    int64_t *lacks = s->group_places;
+    if (lacks == NULL) { /* no search */
+        return;
+    }
+    memset(lacks, 0, (size_t)(s->groups + 1) * sizeof *lacks);
     for (int64_t i = 0; i < s->cells.count; i++) {
-        const pb_cell *cell = s->cells.items[i].cell;
-        if (f->done[i] || !pb_cell_same_group(cell, cell)) {
-            continue;
-        }
-        for (int64_t k = 0; k < s->cells.count; k++) {
-            f->done[k] = f->done[k] && !pb_cell_same_group(cell, s->cells.items[k].cell);
-        }
+        int64_t group = s->cells.items[i].group;
+        lacks[group] |= group > 0 && !f->done[i];
+    }
+    for (int64_t i = 0; i < s->cells.count; i++) {
+        f->done[i] = f->done[i] && !lacks[s->cells.items[i].group];
     }
 }

@@ -187,6 +187,7 @@ void pb_sweep_close(pb_sweep *s)
         pb_cell_close(s->cells.items[i].cell);
     }
     pb_grid_cells_clear(&s->cells);
+    pb_memory_free(s->group_places);
     pb_cell_env_close(s->env);
     pb_grid_close(s->grid);
     pb_memory_free(s);
