@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { CELLS = 4 };
@@ -62,6 +63,16 @@ static void put(int64_t round, int first, int end)
         assert_ok(pb_shard_writer_put(writer, &cells[i]));
     }
     assert_ok(pb_shard_writer_close(writer));
+}
+
+static int syncs;
+
+/* In place of the system's. */
+int fdatasync(int fd)
+{
+    (void)fd;
+    syncs++;
+    return 0;
 }
 
 static pb_shard_state find_in(const pb_shards *shards, int cell, const char *cause)
@@ -115,6 +126,22 @@ static void a_later_run_goes_on_in_the_same_file(void **state)
     put(2, 2, 4);
     assert_states("dddd");
     assert_int_equal(size_of(2), -1);
+}
+
+/* Only cells that follow one another at once wait for each other. */
+static void a_cell_that_took_a_moment_is_durable_when_it_is_committed(void **state)
+{
+    const struct timespec moment = {.tv_nsec = 60000000};
+    pb_shard_writer *writer      = NULL;
+    (void)state;
+    assert_ok(pb_shard_writer_open(directory, true, 1, 0, &writer));
+    for (int i = 0; i < CELLS; i++) {
+        syncs = 0;
+        assert_ok(pb_shard_writer_put(writer, &cells[i]));
+        assert_int_equal(syncs, 1);
+        assert_int_equal(nanosleep(&moment, NULL), 0);
+    }
+    assert_ok(pb_shard_writer_close(writer));
 }
 
 static void two_processes_write_to_two_files(void **state)
@@ -311,6 +338,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_later_run_goes_on_in_the_same_file),
+        TEST(a_cell_that_took_a_moment_is_durable_when_it_is_committed),
         TEST(two_processes_write_to_two_files),
         TEST(the_record_of_the_latest_run_counts),
         TEST(a_file_of_one_cell_counts_where_the_pack_has_a_failed_one),
