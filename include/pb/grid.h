@@ -68,7 +68,6 @@ typedef struct pb_grid_cell pb_grid_cell;
 pb_status pb_grid_open(const char *path, const char *const *sets, int64_t set_count,
                        pb_grid **out) PB_MUST_USE;
 void pb_grid_close(pb_grid *grid); /* accepts NULL */
-
 const pb_grid_sweep *pb_grid_get_sweep(const pb_grid *grid);
 const pb_grid_run_options *pb_grid_get_run(const pb_grid *grid);
 const pb_grid_search *pb_grid_get_search(const pb_grid *grid); /* NULL: none */
@@ -123,8 +122,8 @@ struct pb_grid_cell {
     pb_protocol protocol;
     int64_t configuration; /* cells with the same number have the same configuration */
     double cost;           /* relative, for the order; 1 unless the caller knows better */
-    pb_cell *cell;         /* the caller's, NULL at first; the grid only carries it */
-    int64_t group;         /* the same: the cells that a search compares it with; 0: none */
+    pb_cell *cell; /* the caller's, NULL at first, as is `group`: which search it is in; 0: none */
+    int64_t group;
 };
 
 typedef struct pb_grid_cells {

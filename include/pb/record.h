@@ -151,8 +151,9 @@ typedef struct pb_record {
 
 /* How much of a record to read from a file. */
 typedef enum pb_record_parts {
-    PB_RECORD_HEAD,    /* key, status, validity, hashes of the inputs */
-    PB_RECORD_NUMBERS, /* all but the curves and predictions */
+    PB_RECORD_HEAD,    /* key, status, validity, hashes of the inputs, when the cell ended */
+    PB_RECORD_ROW,     /* what /results of a merged file has, too: the single numbers and texts */
+    PB_RECORD_NUMBERS, /* all but the configuration, the curves and predictions */
     PB_RECORD_ALL
 } pb_record_parts;
 

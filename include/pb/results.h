@@ -18,7 +18,8 @@ typedef struct pb_plan {
     char *name;     /* of the sweep; the merged file is DIRECTORY/<name>.h5 */
     char *protocol; /* "paper" or "corrected" */
     char *command_line;
-    pb_record_key *cells; /* axes in the order of the results: by first appearance */
+    pb_record_key
+        *cells; /* axes in the order of the results: by first appearance; by pb_plan_add */
     int64_t count;
 } pb_plan;
 
@@ -137,6 +138,9 @@ void pb_results_clear(pb_results *results); /* accepts a zeroed one */
  * of the plan; others are counted as stale. Without, the axes are the sorted names in the shards,
  * and cells without a shard count as missing. */
 pb_status pb_results_open_directory(const char *directory, pb_results *out) PB_MUST_USE;
+/* The same with these parts of every record; the above is with PB_RECORD_NUMBERS. */
+pb_status pb_results_open_parts(const char *directory, pb_record_parts parts,
+                                pb_results *out) PB_MUST_USE;
 
 /* Merged files or single shards. The same cell twice with different configurations is an error. */
 pb_status pb_results_open(const char *const *paths, int64_t count, pb_results *out) PB_MUST_USE;
@@ -177,6 +181,9 @@ typedef struct pb_record_values {
 /* Reads nothing else from the file of the record and does not change the record. */
 pb_status pb_record_values_read(const pb_record *record, pb_record_values *out) PB_MUST_USE;
 void pb_record_values_clear(pb_record_values *values); /* accepts a zeroed one */
+
+/* The configuration of a record, which is left out unless the record is complete; likewise. */
+pb_status pb_record_config_read(const pb_record *record, char **out) PB_MUST_USE;
 
 /* Calls `visit` with the complete record. Where its curves are still on disk, it is loaded for the
  * call; that fails when the file has changed since. */

@@ -192,9 +192,9 @@ pb_status axes_grid(pb_results *results, pb_cell_state initial)
     return PB_OK;
 }
 
+/* A position of the grid and the record that belongs there. */
 typedef struct placed {
-    int64_t position;
-    pb_record record;
+    int64_t position, from;
 } placed;
 
 static int compare_placed(const void *a, const void *b)
@@ -203,6 +203,24 @@ static int compare_placed(const void *a, const void *b)
     int64_t y = ((const placed *)b)->position;
 
     return (x > y) - (x < y);
+}
+
+/* Puts the records into this order, in place: from a record that is held, each takes the place of
+ * the one before it. */
+static void arrange(pb_record *records, placed *order, int64_t count)
+{
+    for (int64_t first = 0; first < count; first++) {
+        pb_record held = records[first];
+        int64_t at     = first;
+        while (order[at].from != first) {
+            int64_t from   = order[at].from;
+            records[at]    = records[from];
+            order[at].from = at;
+            at             = from;
+        }
+        records[at]    = held;
+        order[at].from = at;
+    }
 }
 
 static pb_cell_state state_of(const pb_record *record)
@@ -219,14 +237,13 @@ pb_status axes_enter(pb_results *results)
 
     PB_TRY(PB_ALLOC(order, results->count + 1));
     for (int64_t i = 0; i < results->count; i++) {
-        order[i].record   = results->records[i];
-        order[i].position = axes_find(results, &results->records[i].key);
+        order[i] = (placed){.position = axes_find(results, &results->records[i].key), .from = i};
     }
     qsort(order, (size_t)results->count, sizeof *order, compare_placed);
+    arrange(results->records, order, results->count);
     for (int64_t i = 0; i < results->count; i++) {
-        results->records[i]               = order[i].record;
         results->grid[order[i].position]  = i;
-        results->state[order[i].position] = (int8_t)state_of(&order[i].record);
+        results->state[order[i].position] = (int8_t)state_of(&results->records[i]);
     }
     pb_memory_free(order);
     return PB_OK;

@@ -268,11 +268,14 @@ static pb_status read_parts(hid_t group, pb_record_parts parts, pb_record *out)
     if (parts == PB_RECORD_HEAD) {
         PB_TRY(hdf_get_text(group, "model_hash", &out->model_hash));
         PB_TRY(hdf_get_text(group, "tokenizer_hash", &out->tokenizer_hash));
+        PB_TRY(hdf_get_text(group, "created", &out->created));
         return hdf_get_text(group, "data_hash", &out->data_hash);
     }
     for (int t = 0; t < record_texts_count; t++) {
         const record_field *field = &record_texts[t];
-        PB_TRY(hdf_get_text(group, field->name, record_text_slot(out, field)));
+        if (out->complete || field->offset != offsetof(pb_record, config)) {
+            PB_TRY(hdf_get_text(group, field->name, record_text_slot(out, field)));
+        }
     }
     for (int n = 0; n < record_numbers_count; n++) {
         const record_field *field = &record_numbers[n];
@@ -282,6 +285,9 @@ static pb_status read_parts(hid_t group, pb_record_parts parts, pb_record *out)
         }
         PB_TRY(field->kind == RECORD_I64 ? hdf_get_i64(group, field->name, (int64_t *)at)
                                          : hdf_get_f64(group, field->name, (double *)at));
+    }
+    if (parts == PB_RECORD_ROW) {
+        return PB_OK;
     }
     PB_TRY(read_lists(group, true, out));
     PB_TRY(read_provenance(group, out));

@@ -20,6 +20,9 @@
 
 #define MESSAGE_BYTES ((size_t)1000) /* of a message in the table; the cell has all of it */
 
+/* Rows of the table that are compressed together, and that are written together. */
+enum { CHUNK = 256, BLOCK = 16 * CHUNK };
+
 enum {
     COLUMN_MODEL,
     COLUMN_DATASET,
@@ -266,7 +269,7 @@ static pb_status table_create(hid_t file, hid_t table, hsize_t count, hid_t *out
 {
     hid_t space      = -1;
     hid_t creation   = -1;
-    hsize_t chunk    = count < 256 ? count : 256;
+    hsize_t chunk    = count < CHUNK ? count : CHUNK;
     pb_status status = PB_OK;
 
     TRY_HDF5(status, space = H5Screate_simple(1, &count, NULL), out);
@@ -308,6 +311,39 @@ static pb_status write_cell_axis(hid_t file, int64_t count, hid_t *scale)
     return status == PB_OK ? hdf_scale_make(*scale, "cell") : status;
 }
 
+/* Writes the rows in blocks of whole chunks. */
+static pb_status write_rows(hid_t dataset, hid_t table, const pb_results *results,
+                            const row_layout *layout)
+{
+    const hsize_t count = (hsize_t)results->count;
+    char *rows          = NULL;
+    hid_t block         = -1;
+    hid_t space         = -1;
+    pb_status status    = PB_OK;
+
+    rows = pb_memory_new(count < BLOCK ? count : BLOCK, layout->size);
+    if (rows == NULL) {
+        return PB_ERR_MEMORY;
+    }
+    TRY_HDF5(status, space = H5Dget_space(dataset), out);
+    for (hsize_t at = 0; at < count; at += BLOCK) {
+        hsize_t size = count - at < BLOCK ? count - at : BLOCK;
+        memset(rows, 0, size * layout->size);
+        for (hsize_t i = 0; i < size; i++) {
+            fill_row(&results->records[at + i], layout, rows + i * layout->size);
+        }
+        hdf_release(&block);
+        TRY_HDF5(status, block = H5Screate_simple(1, &size, NULL), out);
+        TRY_HDF5(status, H5Sselect_hyperslab(space, H5S_SELECT_SET, &at, NULL, &size, NULL), out);
+        TRY_HDF5(status, H5Dwrite(dataset, table, block, space, H5P_DEFAULT, rows), out);
+    }
+out:
+    hdf_release(&space);
+    hdf_release(&block);
+    pb_memory_free(rows);
+    return status;
+}
+
 static pb_status write_table(hid_t file, const pb_results *results,
                              const pb_results_settings *settings)
 {
@@ -315,23 +351,12 @@ static pb_status write_table(hid_t file, const pb_results *results,
     hid_t table       = -1;
     hid_t dataset     = -1;
     hid_t scale       = -1;
-    char *rows        = NULL;
     pb_status status  = PB_OK;
 
     PB_TRY_GOTO(status, lay_out(results, settings, &layout), out);
     PB_TRY_GOTO(status, table_type(&layout, &table), out);
     PB_TRY_GOTO(status, table_create(file, table, (hsize_t)results->count, &dataset), out);
-    rows = pb_memory_new((size_t)results->count + 1, layout.size);
-    if (rows == NULL) {
-        status = PB_ERR_MEMORY;
-        goto out;
-    }
-    for (int64_t i = 0; i < results->count; i++) {
-        fill_row(&results->records[i], &layout, rows + (size_t)i * layout.size);
-    }
-    if (results->count > 0) {
-        TRY_HDF5(status, H5Dwrite(dataset, table, H5S_ALL, H5S_ALL, H5P_DEFAULT, rows), out);
-    }
+    PB_TRY_GOTO(status, write_rows(dataset, table, results, &layout), out);
     PB_TRY_GOTO(status, write_units(dataset, table), out);
     PB_TRY_GOTO(status, write_cell_axis(file, results->count, &scale), out);
     PB_TRY_GOTO(status, hdf_scale_attach(dataset, scale, 0, "cell"), out);
@@ -341,7 +366,6 @@ out:
     hdf_release(&table);
     pb_memory_free(layout.setting_at);
     pb_memory_free(layout.setting_size);
-    pb_memory_free(rows);
     return status;
 }
 

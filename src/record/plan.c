@@ -16,10 +16,32 @@
 #define MERGE_FORM "2" /* changes whenever the same shards would give a different merged file */
 #define PLAN_BYTES ((size_t)1 << 30) /* 100,000 cells are about 20 MB */
 
+/* Cells that follow one another share the names that they have in common. */
+static pb_status share_name(const char *name, char *before, char **out)
+{
+    *out = before != NULL && strcmp(before, name) == 0 ? before : pb_memory_text(name);
+    return *out != NULL ? PB_OK : PB_ERR_MEMORY;
+}
+
+static void free_own(char *name, const char *before)
+{
+    if (name != before) {
+        pb_memory_free(name);
+    }
+}
+
+static void clear_names(const pb_record_key *key, const pb_record_key *before)
+{
+    free_own(key->model, before->model);
+    free_own(key->dataset, before->dataset);
+    free_own(key->method, before->method);
+}
+
 void pb_plan_clear(pb_plan *plan)
 {
-    for (int64_t i = 0; i < plan->count; i++) {
-        pb_record_key_clear(&plan->cells[i]);
+    static const pb_record_key none;
+    for (int64_t i = plan->count - 1; i >= 0; i--) {
+        clear_names(&plan->cells[i], i > 0 ? &plan->cells[i - 1] : &none);
     }
     pb_memory_free(plan->cells);
     pb_memory_free(plan->name);
@@ -31,8 +53,9 @@ void pb_plan_clear(pb_plan *plan)
 pb_status pb_plan_add(pb_plan *plan, const char *model, const char *dataset, const char *method,
                       int64_t seed, const char *config_hash)
 {
-    pb_record_key key = {.seed = seed};
-    pb_status status  = PB_OK;
+    pb_record_key key    = {.seed = seed};
+    pb_record_key before = {0};
+    pb_status status     = PB_OK;
 
     if (strlen(config_hash) >= sizeof key.config_hash) {
         return PB_FAIL(PB_ERR_ARGUMENT, "sweep: \"%.*s\" is not a SHA-256",
@@ -40,15 +63,16 @@ pb_status pb_plan_add(pb_plan *plan, const char *model, const char *dataset, con
     }
     strcpy(key.config_hash, config_hash);
     PB_TRY(PB_GROW(plan->cells, plan->count + 1));
-    PB_TRY_GOTO(status, pb_record_set_text(&key.model, model), err_key);
-    PB_TRY_GOTO(status, pb_record_set_text(&key.dataset, dataset), err_key);
-    PB_TRY_GOTO(status, pb_record_set_text(&key.method, method), err_key);
+    before = plan->count > 0 ? plan->cells[plan->count - 1] : before;
+    PB_TRY_GOTO(status, share_name(model, before.model, &key.model), err_key);
+    PB_TRY_GOTO(status, share_name(dataset, before.dataset, &key.dataset), err_key);
+    PB_TRY_GOTO(status, share_name(method, before.method, &key.method), err_key);
     plan->cells[plan->count] = key;
     plan->count += 1;
     return PB_OK;
 
 err_key:
-    pb_record_key_clear(&key);
+    clear_names(&key, &before);
     return status;
 }
 

@@ -35,8 +35,7 @@ void pb_results_clear(pb_results *results)
 
 pb_status results_take(pb_results *results, pb_record *record)
 {
-    const pb_record *before = results->count > 0 ? &results->records[results->count - 1] : NULL;
-    pb_status status        = results_share(results, before, record);
+    pb_status status = results_share(results, record);
     if (status == PB_OK) {
         status = PB_GROW(results->records, results->count + 1);
     }
@@ -129,7 +128,7 @@ static pb_status take_found(pb_results *results, pb_shard_state state, pb_record
 }
 
 /* Reads the shards that the plan asks for, in the configuration it asks for. */
-static pb_status read_shards(const pb_shards *shards, const pb_plan *plan,
+static pb_status read_shards(const pb_shards *shards, const pb_plan *plan, pb_record_parts parts,
                              char (*checksums)[PB_HASH_TEXT], pb_results *out)
 {
     for (int64_t i = 0; i < plan->count; i++) {
@@ -140,19 +139,20 @@ static pb_status read_shards(const pb_shards *shards, const pb_plan *plan,
 
         PB_TRY(pb_stop_check());
         PB_TRY(axes_add(out, key));
-        PB_TRY(pb_shards_find(shards, key, PB_RECORD_NUMBERS, &record, &state, &damage));
+        PB_TRY(pb_shards_find(shards, key, parts, &record, &state, &damage));
         memcpy(checksums[i], record.source_hash, PB_HASH_TEXT);
         PB_TRY(take_found(out, state, &record, damage));
     }
     return pb_plan_shards_hash(plan, checksums, out->shards);
 }
 
-static pb_status read_planned(const pb_shards *shards, const pb_plan *plan, pb_results *out)
+static pb_status read_planned(const pb_shards *shards, const pb_plan *plan, pb_record_parts parts,
+                              pb_results *out)
 {
     char(*checksums)[PB_HASH_TEXT] = NULL;
 
     PB_TRY(PB_ALLOC(checksums, plan->count + 1));
-    pb_status status = read_shards(shards, plan, checksums, out);
+    pb_status status = read_shards(shards, plan, parts, checksums, out);
     pb_memory_free(checksums);
     PB_TRY(status);
     PB_TRY(pb_shards_count_others(shards, plan, &out->stale));
@@ -167,7 +167,7 @@ static pb_status read_planned(const pb_shards *shards, const pb_plan *plan, pb_r
 }
 
 static pb_status read_unplanned(const char *folder, char *const *names, size_t count,
-                                const pb_shards *shards, pb_results *out)
+                                const pb_shards *shards, pb_record_parts parts, pb_results *out)
 {
     for (int64_t i = 0; i < pb_shards_packed(shards); i++) {
         pb_shard_state state = PB_SHARD_MISSING;
@@ -175,7 +175,7 @@ static pb_status read_unplanned(const char *folder, char *const *names, size_t c
         char *damage         = NULL;
 
         PB_TRY(pb_stop_check());
-        PB_TRY(pb_shards_read(shards, i, PB_RECORD_NUMBERS, &record, &state, &damage));
+        PB_TRY(pb_shards_read(shards, i, parts, &record, &state, &damage));
         PB_TRY(take_found(out, state, &record, damage));
     }
     for (size_t i = 0; i < count; i++) {
@@ -186,7 +186,7 @@ static pb_status read_unplanned(const char *folder, char *const *names, size_t c
 
         PB_TRY(pb_stop_check());
         PB_TRY(pb_path_join(folder, names[i], &path));
-        pb_status status = pb_shard_examine(path, PB_RECORD_NUMBERS, &record, &state, &damage);
+        pb_status status = pb_shard_examine(path, parts, &record, &state, &damage);
         pb_memory_free(path);
         PB_TRY(status);
         PB_TRY(take_found(out, state, &record, damage));
@@ -209,6 +209,11 @@ static pb_status add_damage(const pb_shards *shards, pb_results *out)
 }
 
 pb_status pb_results_open_directory(const char *directory, pb_results *out)
+{
+    return pb_results_open_parts(directory, PB_RECORD_NUMBERS, out);
+}
+
+pb_status pb_results_open_parts(const char *directory, pb_record_parts parts, pb_results *out)
 {
     pb_results results = {0};
     pb_plan plan       = {0};
@@ -249,8 +254,8 @@ pb_status pb_results_open_directory(const char *directory, pb_results *out)
     }
     PB_TRY_GOTO(status, pb_shards_open(directory, &packs), out);
     PB_TRY_GOTO(status,
-                planned ? read_planned(packs, &plan, &results)
-                        : read_unplanned(folder, names, count, packs, &results),
+                planned ? read_planned(packs, &plan, parts, &results)
+                        : read_unplanned(folder, names, count, packs, parts, &results),
                 out);
     PB_TRY_GOTO(status, add_damage(packs, &results), out);
     *out    = results;

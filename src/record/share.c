@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Records of a sweep have most of their texts in common: configuration, provenance, names. In
- * results each text is stored once, and so is provenance that is the same as that of the record
- * before; a record then takes a few hundred bytes instead of many thousand. */
+ * results each text and each list of provenance is stored once; a record then takes a thousand
+ * bytes instead of many thousand. */
 #include "gather.h"
 #include "tables.h"
 
@@ -12,19 +12,20 @@
 
 struct pb_results_texts {
     pb_interned numbers;
-    char **items;           /* [numbers.count] */
-    pb_record_pair **lists; /* [count] of provenance, the last one that of the last record */
-    int64_t count;
+    char **items;             /* [numbers.count] */
+    pb_interned list_numbers; /* of lists of provenance, by their texts' addresses */
+    pb_record_pair **lists;   /* [list_numbers.count] */
 };
 
 void results_texts_clear(pb_results *results)
 {
     struct pb_results_texts *t = results->texts;
     if (t != NULL) {
-        for (int64_t i = 0; i < t->count; i++) {
+        for (int64_t i = 0; i < t->list_numbers.count; i++) {
             pb_memory_free(t->lists[i]);
         }
         pb_memory_free(t->lists);
+        pb_interned_clear(&t->list_numbers);
         pb_memory_free_texts(t->items, (size_t)t->numbers.count);
         pb_interned_clear(&t->numbers);
         pb_memory_free(t);
@@ -80,28 +81,33 @@ static pb_status replace_text(struct pb_results_texts *t, char **text)
     return PB_OK;
 }
 
-static bool same_list(const pb_record *a, const pb_record *b)
+/* The list is the results', also on failure. */
+static pb_status share_list(struct pb_results_texts *t, pb_record *record)
 {
-    size_t bytes = (size_t)a->provenance_count * sizeof *a->provenance;
-    return a->provenance_count == b->provenance_count && bytes > 0 &&
-           memcmp(a->provenance, b->provenance, bytes) == 0;
+    size_t bytes     = (size_t)record->provenance_count * sizeof *record->provenance;
+    int32_t before   = t->list_numbers.count;
+    int32_t number   = 0;
+    pb_status status = PB_GROW(t->lists, before + 1);
+    if (status == PB_OK) {
+        status = pb_interned_add(&t->list_numbers, record->provenance, bytes, &number);
+    }
+    if (status == PB_OK && number == before) {
+        t->lists[number] = record->provenance;
+        return PB_OK;
+    }
+    pb_memory_free(record->provenance);
+    record->provenance = status == PB_OK ? t->lists[number] : NULL;
+    return status;
 }
 
-pb_status results_share(pb_results *results, const pb_record *before, pb_record *record)
+pb_status results_share(pb_results *results, pb_record *record)
 {
     if (results->texts == NULL) {
         PB_TRY(PB_ALLOC(results->texts, 1));
     }
     struct pb_results_texts *t = results->texts;
-    PB_TRY(PB_GROW(t->lists, t->count + 1));
     PB_TRY(each_text(record, add_text, t));
     PB_TRY(each_text(record, replace_text, t));
     record->shared = true;
-    if (before != NULL && same_list(before, record)) {
-        pb_memory_free(record->provenance);
-        record->provenance = before->provenance;
-    } else if (record->provenance != NULL) {
-        t->lists[t->count++] = record->provenance;
-    }
-    return PB_OK;
+    return share_list(t, record);
 }

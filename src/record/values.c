@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The numbers of a record's predictions without their texts: a report over a large file reads them
- * cell by cell, and texts would be most of the cost. */
+/* Single parts of records. The numbers of predictions come without their texts: a report over a
+ * large file reads them cell by cell, and texts would be most of the cost. */
 #include "source.h"
 
 #include "pb/memory.h"
@@ -29,13 +29,14 @@ static pb_status from_memory(const pb_record *record, pb_record_values *out)
     return PB_OK;
 }
 
-static pb_status from_cell(hid_t file, const pb_record *record, pb_record_values *out)
+static pb_status from_cell(hid_t file, const pb_record *record, void *values)
 {
-    hid_t cell       = -1;
-    hid_t group      = -1;
-    void *read       = NULL;
-    int64_t count    = 0;
-    pb_status status = PB_OK;
+    pb_record_values *out = values;
+    hid_t cell            = -1;
+    hid_t group           = -1;
+    void *read            = NULL;
+    int64_t count         = 0;
+    pb_status status      = PB_OK;
 
     PB_TRY_GOTO(status, hdf_group_open(file, record->source_group, &cell), out);
     PB_TRY_GOTO(status, hdf_group_open(cell, "predictions", &group), out);
@@ -62,26 +63,45 @@ out:
     return status;
 }
 
+static pb_status config_of_cell(hid_t file, const pb_record *record, void *out)
+{
+    hid_t cell = -1;
+    PB_TRY(hdf_group_open(file, record->source_group, &cell));
+    pb_status status = hdf_get_text(cell, "config", out);
+    hdf_release(&cell);
+    return status;
+}
+
+typedef pb_status (*read_part)(hid_t file, const pb_record *record, void *out);
+
+static pb_status read_from_source(const pb_record *record, read_part read, void *out)
+{
+    pb_record_source *source = NULL;
+    PB_TRY(source_of(record, &source));
+    pb_status status = read(source_file(source), record, out);
+    record_source_release(source);
+    return pb_error_prefix(status, "%s: %s", record->source_file, record->source_group);
+}
+
 pb_status pb_record_values_read(const pb_record *record, pb_record_values *out)
 {
     pb_record_values read = {0};
-    pb_status status      = PB_OK;
-
-    if (record->complete || record->source_file == NULL) {
-        status = from_memory(record, &read);
-    } else {
-        pb_record_source *source = NULL;
-        PB_TRY(source_of(record, &source));
-        status = from_cell(source_file(source), record, &read);
-        record_source_release(source);
-        if (status != PB_OK) {
-            pb_error_prefix(status, "%s: %s", record->source_file, record->source_group);
-        }
-    }
+    bool here             = record->complete || record->source_file == NULL;
+    pb_status status =
+        here ? from_memory(record, &read) : read_from_source(record, from_cell, &read);
     if (status != PB_OK) {
         pb_record_values_clear(&read);
         return status;
     }
     *out = read;
     return PB_OK;
+}
+
+pb_status pb_record_config_read(const pb_record *record, char **out)
+{
+    *out = NULL;
+    if (record->complete || record->source_file == NULL) {
+        return PB_TEXT(*out, record->config != NULL ? record->config : "");
+    }
+    return read_from_source(record, config_of_cell, out);
 }

@@ -150,11 +150,25 @@ out:
     return status;
 }
 
+static pb_status compare_configs(const pb_record *a, const pb_record *b, differences *d)
+{
+    char *texts[2] = {NULL, NULL};
+    pb_status status;
+
+    PB_TRY_GOTO(status, pb_record_config_read(a, &texts[0]), out);
+    PB_TRY_GOTO(status, pb_record_config_read(b, &texts[1]), out);
+    if (strcmp(texts[0], texts[1]) != 0) {
+        status = compare_texts(texts[0], texts[1], d);
+    }
+out:
+    pb_memory_free(texts[0]);
+    pb_memory_free(texts[1]);
+    return status;
+}
+
 static pb_status compare_records(const pb_record *a, const pb_record *b, differences *d)
 {
-    const char *texts[] = {a->config != NULL ? a->config : "", b->config != NULL ? b->config : ""};
-
-    PB_TRY(strcmp(texts[0], texts[1]) != 0 ? compare_texts(texts[0], texts[1], d) : PB_OK);
+    PB_TRY(compare_configs(a, b, d));
     const char *hashes[][3] = {{"model files", a->model_hash, b->model_hash},
                                {"tokenizer files", a->tokenizer_hash, b->tokenizer_hash},
                                {"rows", a->data_hash, b->data_hash}};

@@ -38,7 +38,7 @@ pb_status pb_sweep_merge(const char *directory, const char *path)
     pb_results_pscp pscp = {0};
     pb_status status     = PB_OK;
 
-    PB_TRY(pb_results_open_directory(directory, &results));
+    PB_TRY(pb_results_open_parts(directory, PB_RECORD_ROW, &results));
     PB_TRY_GOTO(status, refuse_damaged(directory, &results), out);
     if (results.stale > 0) {
         pb_log_warn("%s: %" PRId64 " shards are left out: they do not match plan.json", directory,

@@ -90,7 +90,7 @@ pb_status pb_sweep_progress_read(const char *directory, pb_sweep_progress *out)
     pb_sweep_progress made = {0};
     pb_status status;
 
-    PB_TRY(pb_results_open_directory(directory, &results));
+    PB_TRY(pb_results_open_parts(directory, PB_RECORD_HEAD, &results));
     count_cells(&results, &made);
     PB_TRY_GOTO(status, measure_rate(&results, &made), out);
     PB_TRY_GOTO(status, pb_record_set_text(&made.name, results.sweep), out);
