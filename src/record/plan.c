@@ -200,6 +200,49 @@ static pb_status read_cell(const json_t *cell, pb_plan *plan)
     return pb_plan_add(plan, model, dataset, method, json_integer_value(seed), hash);
 }
 
+/* Reads one cell of the list, and moves on to what follows it. *regular: it is one. */
+static pb_status take_cell(const char **at, const char *end, pb_plan *plan, bool *regular)
+{
+    json_error_t error;
+    *at += strspn(*at, " \n");
+    json_t *cell = json_loadb(*at, (size_t)(end - *at),
+                              JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK, &error);
+    *regular     = cell != NULL;
+    if (cell == NULL) {
+        return PB_OK;
+    }
+    pb_status status = read_cell(cell, plan);
+    json_decref(cell);
+    *at += error.position;
+    *at += strspn(*at, " \n");
+    return pb_error_prefix(status, "cell %" PRId64, plan->count);
+}
+
+/* Takes the cells out of the text, one by one: parsed as a whole, those of a large sweep would take
+ * a thousand bytes each. A list that is not as `compose` writes it stays. */
+static pb_status take_cells(pb_string *text, pb_plan *plan)
+{
+    static const char list[] = "\"cells\": [";
+    char *first              = strstr(text->data != NULL ? text->data : "", list);
+    if (first == NULL) {
+        return PB_OK;
+    }
+    first += strlen(list);
+    const char *end = text->data + text->length;
+    const char *at  = first;
+    bool regular    = true;
+    do {
+        PB_TRY(take_cell(&at, end, plan, &regular));
+    } while (regular && *at++ == ',');
+    if (!regular || at[-1] != ']') {
+        pb_plan_clear(plan);
+        return PB_OK;
+    }
+    memmove(first, at - 1, (size_t)(end - at) + 2);
+    text->length -= (size_t)(at - 1 - first);
+    return PB_OK;
+}
+
 static pb_status read_plan(const json_t *root, pb_plan *plan)
 {
     const char *value  = NULL;
@@ -223,10 +266,20 @@ static pb_status read_plan(const json_t *root, pb_plan *plan)
     return PB_OK;
 }
 
+static pb_status read_text(const char *path, pb_string *text, pb_plan *plan)
+{
+    json_t *root = NULL;
+    PB_TRY(pb_error_prefix(take_cells(text, plan), "%s", path));
+    PB_TRY(pb_json_parse(path, text, 0, &root));
+    pb_status status = read_plan(root, plan);
+    json_decref(root);
+    return pb_error_prefix(status, "%s", path);
+}
+
 pb_status pb_plan_read(const char *directory, pb_plan *out)
 {
     pb_plan plan     = {0};
-    json_t *root     = NULL;
+    pb_string text   = {0};
     char *path       = NULL;
     pb_status status = PB_OK;
 
@@ -235,16 +288,13 @@ pb_status pb_plan_read(const char *directory, pb_plan *out)
         status = PB_FAIL(PB_ERR_NOT_FOUND, "%s: no such file; `peftbench run` writes it", path);
         goto out;
     }
-    PB_TRY_GOTO(status, pb_json_file_read(path, PLAN_BYTES, &root), out);
-    status = read_plan(root, &plan);
-    if (status != PB_OK) {
-        pb_error_prefix(status, "%s", path);
-        pb_plan_clear(&plan);
-        goto out;
-    }
+    PB_TRY_GOTO(status, pb_file_read(path, PLAN_BYTES, &text), out);
+    PB_TRY_GOTO(status, read_text(path, &text, &plan), out);
     *out = plan;
+    plan = (pb_plan){0};
 out:
-    json_decref(root);
+    pb_plan_clear(&plan);
+    pb_string_clear(&text);
     pb_memory_free(path);
     return status;
 }

@@ -102,7 +102,7 @@ static pb_status hash_around(const pb_mapping *file, bool mapped, size_t digits,
 {
     const char *bytes = file->data;
     const size_t size = file->size;
-    const size_t step = (size_t)1 << 24;
+    const size_t step = (size_t)1 << 22;
     pb_hash *h        = NULL;
     pb_status status;
 
