@@ -277,13 +277,3 @@ pb_status network_provide_cache(pb_network *net, int64_t rows, int64_t width, pb
     *out = pb_tensor_2d(memory->cache, net->act, rows, width);
     return PB_OK;
 }
-
-void network_leave_cache(pb_network *net)
-{
-    pass_memory *memory = net->memory;
-    if (pb_backend_is_host(net->backend)) {
-        pb_backend_free(net->backend, memory->cache);
-        memory->cache       = NULL;
-        memory->cache_bytes = 0;
-    }
-}

@@ -133,7 +133,6 @@ static pb_status open_generation(generation *g)
 
 static void close_generation(generation *g)
 {
-    network_leave_cache(g->net);
     pb_memory_free(g->cache.keys);
     pb_memory_free(g->cache.values);
     pb_memory_free(g->segments);

@@ -204,11 +204,10 @@ pb_status network_try_shares(pb_network *net, const pass *p) PB_MUST_USE;
 void network_find_needs(pb_network *net);
 /* Frees the memory of passes unless another network uses it, too. */
 void network_leave_memory(pb_network *net);
-/* *out = rows of keys or values [rows, width] for a generation, which leaves them at its end. On a
- * device they stay where they are, since graphs refer to them. */
+/* *out = rows of keys or values [rows, width] for a generation. They stay where they are from one
+ * generation to the next: graphs refer to them, and fresh pages cost time. */
 pb_status network_provide_cache(pb_network *net, int64_t rows, int64_t width,
                                 pb_tensor *out) PB_MUST_USE;
-void network_leave_cache(pb_network *net);
 /* A pass over the batch without parts of its own. */
 pass network_pass_over(const pb_batch *batch, bool backward);
 /* Rows that are generated together. */
