@@ -7,9 +7,9 @@
 VENV has torch, transformers and peft. Both sides get one random checkpoint, one initial adapter and rows like GLUE's, in one
 order, without dropout. Every round starts a process of each side for training and one for generation, so that start-up and
 peak resident memory are those of a process that does nothing else. Test rows are answered as in the test of a sweep: rows that begin
-alike together, and with drafts, which are the different answers of an untimed run, as if they were class names that the model has
-learnt; and again without drafts. Printed are medians over the rounds, the ratios of
-peftbench to PEFT, and how far losses and generated tokens agree. Run it on a quiet machine: load falls on whichever side runs.
+alike together, once without drafts, and once with the different answers of that run as drafts, as if they were class names that
+the model has learnt. Printed are medians over the rounds, the ratios of peftbench to PEFT, and how far losses and generated tokens
+agree. Run it on a quiet machine: load falls on whichever side runs.
 
 With --grid both train, validate and test seven methods on one data set: peftbench as a sweep (--processes N: under mpirun), PEFT in a
 process for each method, as people do, and once more in one process for all. Whole processes are timed."""
@@ -223,6 +223,8 @@ class Sides:
         self.write("prompts.jsonl", [{"input_ids": ids} for ids in self.prompts])
         self.write("one.jsonl", [{"input_ids": self.prompts[0]}])
         self.common = {"model": self.model, "adapter": self.adapter, "threads": threads, "dtype": args.dtype}
+        facts = Run([args.program, "info", "--json", "--products", "auto", "--dtype", args.dtype, "--device", "cpu"])
+        self.products = json.loads("".join(facts.lines))["products_choice"]  # as a sweep measures and keeps it
 
     def write(self, name, rows):
         with open(os.path.join(self.folder, name), "w", encoding="utf-8") as file:
@@ -230,7 +232,7 @@ class Sides:
 
     def own(self, command, *more):
         base = [self.args.program, command, "--model", self.model, "--adapter", self.adapter, "--device", "cpu",
-                "--threads", str(self.threads), "--dtype", self.args.dtype, "--products", "auto"]
+                "--threads", str(self.threads), "--dtype", self.args.dtype, "--products", self.products]
         return Run(base + list(more))
 
     def peer(self, **task):
