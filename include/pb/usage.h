@@ -5,8 +5,6 @@
 
 #include "pb/backend.h"
 
-/* Floating-point operations of the products (matmul, attention) since the last reset, 2 per
- * multiply-accumulate, and seconds spent in them when timing is on. */
 /* What the work is done for. */
 typedef enum pb_work_part {
     PB_PART_OTHER,
@@ -16,12 +14,19 @@ typedef enum pb_work_part {
     PB_PART_COUNT
 } pb_work_part;
 
+/* Floating-point operations of the products (matmul, attention) since the last reset, 2 per
+ * multiply-accumulate, and seconds spent in them when timing is on. */
 typedef struct pb_backend_work {
     double matmul_flops, attention_flops;
     double matmul_seconds, attention_seconds; /* 0 unless timing is on */
     /* On the host alone: all seconds of a part, and those of its matmuls. */
     double part_seconds[PB_PART_COUNT], part_matmul_seconds[PB_PART_COUNT];
 } pb_backend_work;
+
+static inline double pb_backend_flops(pb_backend_work work)
+{
+    return work.matmul_flops + work.attention_flops;
+}
 
 /* What follows is done for this part. */
 void pb_backend_part(pb_backend *be, pb_work_part part);

@@ -18,8 +18,7 @@ static const double DEVICE_SECONDS = 1e-3;
 
 double running_flops(const running *r)
 {
-    pb_backend_work work = pb_backend_work_get(r->env->backend);
-    return work.matmul_flops + work.attention_flops;
+    return pb_backend_flops(pb_backend_work_get(r->env->backend));
 }
 
 double running_flops_tested(const running *r)

@@ -22,8 +22,7 @@ struct parts {
 
 double products_done(pb_backend *be)
 {
-    pb_backend_work work = pb_backend_work_get(be);
-    return work.matmul_flops + work.attention_flops;
+    return pb_backend_flops(pb_backend_work_get(be));
 }
 
 /* The share of a packed batch; `loss`: F64 [1] in backend memory. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Blocks, threads, barriers and collectives. One block runs at a time; a thread that has to wait
- * hands on to the next one that can run, in the order asked for. */
+ * hands on to the next one that can run, in the order asked for. A thread that ends leaves its
+ * stack to the next one: a kernel whose threads never wait needs one stack and no switch. */
 #include "cuda_host.h"
 
 #include "execution.h"
@@ -25,7 +26,7 @@ constexpr int NAN_BYTE = 0xff;
 enum state { DONE, READY, AT_BLOCK, AT_WARP };
 
 struct thread {
-    fiber own;
+    fiber *on; /* nullptr: has not begun */
     state now;
     const char *what; /* where it waits */
     uint3 index;
@@ -48,6 +49,10 @@ struct execution {
     const std::function<void()> *body;
     fiber host;
     thread threads[MOST_THREADS];
+    fiber fibers[MOST_THREADS]; /* `made` of them; those that no thread is on are in `idle` */
+    fiber *idle[MOST_THREADS];
+    bool used[MOST_THREADS]; /* by this grid */
+    int made, idle_count;
     warp warps[MOST_THREADS / WARP];
     int count, left, arrived; /* threads: in the block, not at their end, at its barrier */
     int current;
@@ -128,18 +133,47 @@ int next_ready()
 /* --- threads ------------------------------------------------------------------------------------
  */
 
-void hand_over(fiber &from)
+size_t stack_bytes()
 {
-    int next = next_ready();
+    const char *text = std::getenv("CUDA_HOST_STACK");
+    size_t page      = 4096;
+    size_t bytes     = text != nullptr ? std::strtoul(text, nullptr, 10) : STACK;
 
+    return (bytes + page - 1) / page * page;
+}
+
+void thread_main();
+
+fiber *take_fiber()
+{
+    fiber *f = run.idle_count > 0 ? run.idle[--run.idle_count] : &run.fibers[run.made++];
+
+    if (f->context == nullptr) {
+        *f = fiber_create(stack_bytes(), thread_main);
+    }
+    run.used[f - run.fibers] = true;
+    return f;
+}
+
+/* From here on the code that runs is this thread's. */
+void become(int next)
+{
+    run.current = next;
+    here.thread = run.threads[next].index;
+    here.lane   = next % WARP;
+}
+
+void hand_over(fiber &from, int next)
+{
     if (next < 0) {
         fiber_switch(from, run.host);
         return;
     }
-    run.current = next;
-    here.thread = run.threads[next].index;
-    here.lane   = next % WARP;
-    fiber_switch(from, run.threads[next].own);
+    if (run.threads[next].on == nullptr) {
+        run.threads[next].on = take_fiber();
+    }
+    become(next);
+    fiber_switch(from, *run.threads[next].on);
 }
 
 void wait_as(state s, const char *what)
@@ -148,10 +182,10 @@ void wait_as(state s, const char *what)
 
     me.now  = s;
     me.what = what;
-    hand_over(me.own);
+    hand_over(*me.on, next_ready());
 }
 
-/* A fiber runs the same thread of block after block. */
+/* A fiber runs thread after thread. */
 void thread_main()
 {
     for (;;) {
@@ -160,17 +194,15 @@ void thread_main()
         thread &me = run.threads[run.current];
         me.now     = DONE;
         run.left--;
-        hand_over(me.own);
+        int next = next_ready();
+        if (next >= 0 && run.threads[next].on == nullptr) {
+            run.threads[next].on = me.on;
+            become(next);
+            continue;
+        }
+        run.idle[run.idle_count++] = me.on;
+        hand_over(*me.on, next);
     }
-}
-
-size_t stack_bytes()
-{
-    const char *text = std::getenv("CUDA_HOST_STACK");
-    size_t page      = 4096;
-    size_t bytes     = text != nullptr ? std::strtoul(text, nullptr, 10) : STACK;
-
-    return (bytes + page - 1) / page * page;
 }
 
 /* --- what went wrong ----------------------------------------------------------------------------
@@ -212,14 +244,12 @@ int find_thread(int first, int count, state s, bool waits_there)
 void run_block()
 {
     for (int i = 0; i < run.count; i++) {
-        thread &t = run.threads[i];
-        if (t.own.context == nullptr) {
-            t.own = fiber_create(stack_bytes(), thread_main);
-        }
+        thread &t  = run.threads[i];
         unsigned n = static_cast<unsigned>(i);
         unsigned x = here.block_size.x;
         unsigned y = here.block_size.y;
         t.index    = uint3{n % x, n / x % y, n / x / y};
+        t.on       = nullptr;
         t.now      = READY;
     }
     for (int i = 0; i < run.count / WARP; i++) {
@@ -232,7 +262,7 @@ void run_block()
     run.left    = run.count;
     run.at      = -1;
     arrange(run.turns, run.next, run.count);
-    hand_over(run.host);
+    hand_over(run.host, next_ready());
     if (run.left > 0) {
         report_hang();
     }
@@ -240,9 +270,8 @@ void run_block()
 
 void check_stacks()
 {
-    for (int i = 0; i < run.count; i++) {
-        if (fiber_overflowed(run.threads[i].own)) {
-            run.current = i;
+    for (int i = 0; i < run.made; i++) {
+        if (run.used[i] && fiber_overflowed(run.fibers[i])) {
             fail("the stack of a thread is too small: CUDA_HOST_STACK sets its bytes");
         }
     }
@@ -365,6 +394,7 @@ void run_grid(const launch_shape &shape, const std::function<void()> &body)
     if (run.count % WARP != 0) {
         fail("a block has whole warps");
     }
+    std::memset(run.used, 0, sizeof run.used);
     take_shared(shape.shared_bytes);
     arrange(run.turns, list.data(), blocks);
     for (int b : list) {

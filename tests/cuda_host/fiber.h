@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Fibers: functions with stacks of their own, which hand the processor to each other. The thread
- * that creates them is one as well. The address sanitizer is notified of every switch. */
+ * that creates them is one as well. The address sanitizer is notified
+ * of switches to and from its stack. */
 #pragma once
 
 #include <cstddef>
@@ -26,10 +27,12 @@ struct fiber {
     char *stack;   /* NULL: the thread's own */
     size_t size;
     void *fake; /* the sanitizer's */
+    bool made;  /* by fiber_create */
 };
 
 /* A fiber that begins with `main` at the first switch to it; main never returns. The stack is
- * `size` bytes, a multiple of the page, and never released. */
+ * `size` bytes, a multiple of the page and the same for all, and never released. At most
+ * MOST_THREADS fibers. */
 fiber fiber_create(size_t size, void (*main)());
 
 void fiber_switch(fiber &from, fiber &to);

@@ -485,7 +485,7 @@ def check_documents(tree):
         for name in sorted(commands - table):
             tree.wrong("README.md", 1, f"the table of commands lacks '{name}'")
         for name in sorted(table - commands):
-            tree.wrong("README.md", 1, f"there is no command '{name}'")
+            tree.wrong("README.md", 1, f"'{name}' is not a command of the program")
     for path in tree.matching(r"(README|INSTALL|CONTRIBUTING)\.md$"):
         for number, line in tree.lines(path):
             for name in re.findall(r"`((?:include|src|tests|configs|jobs|cmake)/[\w./-]+)", line):

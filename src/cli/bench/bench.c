@@ -114,7 +114,7 @@ static figures summarise(const session *s, const sample_stats *stats, pb_backend
         .head_share                = head / total,
         .optimizer_share           = optimizer / total,
         .other_share               = 1.0 - (layers + head + optimizer) / total,
-        .gflops                    = (done.matmul_flops + done.attention_flops) / total / 1e9,
+        .gflops                    = pb_backend_flops(done) / total / 1e9,
         .gemm_gflops               = gemm,
         .peak_mb                   = (double)(pb_memory_peak() + device) / 1e6,
     };
