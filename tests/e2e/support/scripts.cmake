@@ -18,7 +18,7 @@ function(e2e_script name file)
     add_test(NAME ${name} COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/${file} ${arg_CASES})
     set(labels e2e ${arg_LABELS})
     set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT ${arg_TIMEOUT} COST ${arg_TIMEOUT} SKIP_RETURN_CODE 77
-        FIXTURES_REQUIRED e2e_world)
+        FIXTURES_REQUIRED e2e_world ENVIRONMENT_MODIFICATION "${PB_TEST_SHELL}")
     set_property(TEST ${name} PROPERTY ENVIRONMENT "PYTHONPATH=${CMAKE_CURRENT_FUNCTION_LIST_DIR}"
         "PYTHONDONTWRITEBYTECODE=1" "PB_PROGRAM=$<TARGET_FILE:peftbench>" "PB_MPIEXEC=${MPIEXEC_EXECUTABLE}"
         "PB_SOURCE_DIR=${CMAKE_SOURCE_DIR}" "PB_E2E_WORLD=${CMAKE_BINARY_DIR}/tests/e2e/world"
