@@ -141,8 +141,8 @@ typedef struct pb_record {
                               reading */
     /* The file it was read from; NULL and "" for a fresh one. A merged file is kept open by its
      * records; a shard is read again, and its checksum shows whether it is unchanged. */
-    char *source_file, *source_group;
-    int64_t source_at, source_size; /* bytes of a shard that is in a pack, else 0 */
+    char *source_file, *source_group; /* source_group: NULL where it follows from the key */
+    int64_t source_at, source_size;   /* bytes of a shard that is in a pack, else 0 */
     char source_hash[PB_HASH_TEXT];
     struct pb_record_source *source;
     bool shared;   /* its texts, metric names and provenance belong to the results it is in */

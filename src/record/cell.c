@@ -28,6 +28,12 @@ pb_status cell_path(const pb_record_key *key, pb_string *out)
     return pb_string_printf(out, "/%" PRId64, key->seed);
 }
 
+pb_status cell_source(const pb_record *record, pb_string *out)
+{
+    return record->source_group != NULL ? pb_string_puts(out, record->source_group)
+                                        : cell_path(&record->key, out);
+}
+
 pb_status cell_root_write(hid_t file, const char *kind)
 {
     char now[32];
@@ -297,13 +303,18 @@ static pb_status read_parts(hid_t group, pb_record_parts parts, pb_record *out)
 pb_status cell_read(hid_t file, const char *path, pb_record_parts parts, pb_record *out)
 {
     hid_t group      = -1;
+    pb_string usual  = {0};
     pb_status status = PB_OK;
 
     pb_record_init(out);
     PB_TRY_GOTO(status, hdf_group_open(file, path, &group), out);
     PB_TRY_GOTO(status, read_parts(group, parts, out), out);
-    PB_TRY_GOTO(status, pb_record_set_text(&out->source_group, path), out);
+    PB_TRY_GOTO(status, cell_path(&out->key, &usual), out);
+    if (strcmp(usual.data, path) != 0) {
+        PB_TRY_GOTO(status, pb_record_set_text(&out->source_group, path), out);
+    }
 out:
+    pb_string_clear(&usual);
     hdf_release(&group);
     if (status != PB_OK) {
         pb_record_clear(out);
@@ -353,11 +364,17 @@ pb_status cell_each(hid_t file, pb_status (*visit)(void *context, hid_t file, co
 static pb_status load(const pb_record *shallow, pb_record *out)
 {
     pb_record_source *source = NULL;
+    pb_string group          = {0};
+    pb_status status;
 
-    PB_TRY(source_of(shallow, &source));
-    pb_status status = cell_read(source_file(source), shallow->source_group, PB_RECORD_ALL, out);
+    PB_TRY_GOTO(status, cell_source(shallow, &group), done);
+    PB_TRY_GOTO(status, source_of(shallow, &source), done);
+    status = cell_read(source_file(source), group.data, PB_RECORD_ALL, out);
     record_source_release(source);
-    return pb_error_prefix(status, "%s", shallow->source_file);
+    pb_error_prefix(status, "%s", shallow->source_file);
+done:
+    pb_string_clear(&group);
+    return status;
 }
 
 pb_status pb_record_visit(const pb_record *record, pb_record_visitor visit, void *context)

@@ -16,6 +16,9 @@ pb_status cell_root_check(hid_t file) PB_MUST_USE;
 
 pb_status cell_write(hid_t file, const pb_record *record) PB_MUST_USE;
 
+/* The group that a record was read from. */
+pb_status cell_source(const pb_record *record, pb_string *out) PB_MUST_USE;
+
 /* `out` is initialised by the call; on failure there is nothing to free. Sets source_group. */
 pb_status cell_read(hid_t file, const char *group, pb_record_parts parts,
                     pb_record *out) PB_MUST_USE;

@@ -122,8 +122,10 @@ static pb_status check_cells(hid_t file, const declared *from, const pb_results 
     }
     for (int64_t i = before; i < results->count; i++) {
         if (axes_find(axes, &results->records[i].key) < 0) {
-            status = PB_FAIL(PB_ERR_FORMAT, "the axes of /grid do not name the cell of %s",
-                             results->records[i].source_group);
+            const pb_record_key *key = &results->records[i].key;
+            status =
+                PB_FAIL(PB_ERR_FORMAT, "the axes of /grid do not name the cell %s/%s/%s/%" PRId64,
+                        key->model, key->dataset, key->method, key->seed);
         }
     }
     if (rows != cells || named != cells) {

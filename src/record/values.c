@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Single parts of records. The numbers of predictions come without their texts: a report over a
  * large file reads them cell by cell, and texts would be most of the cost. */
+#include "cell.h"
 #include "source.h"
 
 #include "pb/memory.h"
@@ -29,16 +30,14 @@ static pb_status from_memory(const pb_record *record, pb_record_values *out)
     return PB_OK;
 }
 
-static pb_status from_cell(hid_t file, const pb_record *record, void *values)
+static pb_status from_cell(hid_t cell, void *values)
 {
     pb_record_values *out = values;
-    hid_t cell            = -1;
     hid_t group           = -1;
     void *read            = NULL;
     int64_t count         = 0;
     pb_status status      = PB_OK;
 
-    PB_TRY_GOTO(status, hdf_group_open(file, record->source_group, &cell), out);
     PB_TRY_GOTO(status, hdf_group_open(cell, "predictions", &group), out);
     PB_TRY_GOTO(status, hdf_numbers_read(group, "row", RECORD_I64, &read, &out->count), out);
     out->rows = read;
@@ -59,28 +58,34 @@ static pb_status from_cell(hid_t file, const pb_record *record, void *values)
     }
 out:
     hdf_release(&group);
-    hdf_release(&cell);
     return status;
 }
 
-static pb_status config_of_cell(hid_t file, const pb_record *record, void *out)
+static pb_status config_of_cell(hid_t cell, void *out)
 {
-    hid_t cell = -1;
-    PB_TRY(hdf_group_open(file, record->source_group, &cell));
-    pb_status status = hdf_get_text(cell, "config", out);
-    hdf_release(&cell);
-    return status;
+    return hdf_get_text(cell, "config", out);
 }
 
-typedef pb_status (*read_part)(hid_t file, const pb_record *record, void *out);
-
-static pb_status read_from_source(const pb_record *record, read_part read, void *out)
+static pb_status read_from_source(const pb_record *record, pb_status (*read)(hid_t cell, void *out),
+                                  void *out)
 {
     pb_record_source *source = NULL;
-    PB_TRY(source_of(record, &source));
-    pb_status status = read(source_file(source), record, out);
+    pb_string path           = {0};
+    hid_t cell               = -1;
+    pb_status status;
+
+    PB_TRY_GOTO(status, cell_source(record, &path), done);
+    PB_TRY_GOTO(status, source_of(record, &source), done);
+    status = hdf_group_open(source_file(source), path.data, &cell);
+    if (status == PB_OK) {
+        status = read(cell, out);
+    }
+    pb_error_prefix(status, "%s: %s", record->source_file, path.data);
+    hdf_release(&cell);
     record_source_release(source);
-    return pb_error_prefix(status, "%s: %s", record->source_file, record->source_group);
+done:
+    pb_string_clear(&path);
+    return status;
 }
 
 pb_status pb_record_values_read(const pb_record *record, pb_record_values *out)

@@ -53,11 +53,17 @@ const char *sample_directory(void)
 pb_status sample_load(const pb_record *record, pb_record *out)
 {
     pb_record_source *source = NULL;
+    pb_string group          = {0};
+    pb_status status;
 
-    PB_TRY(source_of(record, &source));
-    pb_status status = cell_read(source_file(source), record->source_group, PB_RECORD_ALL, out);
+    PB_TRY_GOTO(status, cell_source(record, &group), done);
+    PB_TRY_GOTO(status, source_of(record, &source), done);
+    status = cell_read(source_file(source), group.data, PB_RECORD_ALL, out);
     record_source_release(source);
-    return pb_error_prefix(status, "%s", record->source_file);
+    pb_error_prefix(status, "%s", record->source_file);
+done:
+    pb_string_clear(&group);
+    return status;
 }
 
 pb_status sample_read(const char *path, bool complete, pb_record *out)
