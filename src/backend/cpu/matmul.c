@@ -33,7 +33,7 @@ enum {
     STRIP_MIN   = 16,      /* columns of C for which B is converted at once: in this range, */
     STRIP_MAX   = 256,     /* as many as give a strip */
     STRIP_GOAL  = 1 << 18, /* elements at most */
-    OWN_COLUMNS = 128,     /* of a piece by our own kernels: its panels stay in the second cache */
+    OWN_COLUMNS = 256,     /* of a piece by our own kernels: its panels stay in the second cache */
     OWN_ALONE   = 1 << 20  /* multiplications that are not worth waking threads for */
 };
 
