@@ -108,7 +108,7 @@ void pb_backend_close(pb_backend *be); /* accepts NULL */
 /* BF16: both factors of every pb_matmul are rounded to it, sums are F32, attention and all else
  * stay F32; F32, as opened: nothing is rounded. Products are tried at once: PB_ERR_NUMERIC when
  * they are wrong, and nothing is rounded. Counted work starts at 0. On the CPU the CBLAS computes
- * all products of F32, and the fastest of the libraries and own kernels those of BF16 factors. */
+ * all products of F32, and oneDNN or AMX those of BF16 factors where it is well ahead. */
 pb_status pb_backend_use_dtype(pb_backend *be, pb_dtype dtype) PB_MUST_USE;
 /* Which library computes products of a transposition and shape class: "auto" measures, "blas" takes
  * the CBLAS for all, any other text is what pb_backend_products returned, here or on another

@@ -101,14 +101,16 @@ static pb_status try_library(bench *x, product_form form, product_shape shape,
 }
 
 /* The seconds of one product by each library that is right, without those in which other work had
- * the processor: the best of some, in turns. */
+ * the processor: the best of some, in turns. One that is far behind has no more turns. */
 static pb_status measure(bench *x, product_form form, product_shape shape,
                          product_trial trials[PRODUCT_LIBRARIES])
 {
-    operands o = operands_of(x, form, &examples[shape]);
+    const double far = 3.0;
+    operands o       = operands_of(x, form, &examples[shape]);
+    double fastest   = INFINITY;
     for (int i = 0; i < TRIALS * PRODUCT_LIBRARIES; i++) {
         product_trial *t = &trials[i % PRODUCT_LIBRARIES];
-        if (!t->right) {
+        if (!t->right || t->seconds > far * fastest) {
             continue;
         }
         x->c->products.by[form][shape] = (uint8_t)(i % PRODUCT_LIBRARIES);
@@ -116,17 +118,29 @@ static pb_status measure(bench *x, product_form form, product_shape shape,
         PB_TRY(cpu_matmul(&x->c->base, &o.c, &o.a, &o.b, &o.args));
         double seconds = kernels_thread_seconds() - begin;
         t->seconds     = t->seconds == 0.0 || seconds < t->seconds ? seconds : t->seconds;
+        fastest        = t->seconds < fastest ? t->seconds : fastest;
     }
     return PB_OK;
 }
 
-static bool offers(const cpu *c, product_form form, product_library library)
+/* Where AMX has a class, oneDNN, which would use it too, has no part in that. */
+static bool has_amx(const cpu *c, product_form form, product_shape shape)
 {
-    if (library == BY_AMX) {
-        return c->base.bf16 && form != FORM_TN && panel_amx_is_here();
+    return c->base.bf16 && form != FORM_TN && shape == SHAPE_FULL && panel_amx_is_here();
+}
+
+static bool offers(const cpu *c, product_form form, product_shape shape, product_library library)
+{
+    switch (library) {
+    case BY_F32:
+        return c->onednn != NULL && !c->base.bf16;
+    case BY_BF16:
+        return c->onednn != NULL && c->base.bf16 && !has_amx(c, form, shape);
+    case BY_AMX:
+        return has_amx(c, form, shape);
+    default:
+        return true;
     }
-    return library == BY_BLAS || library == BY_OWN ||
-           (c->onednn != NULL && library == (c->base.bf16 ? BY_BF16 : BY_F32));
 }
 
 /* The class is then computed by the best of the libraries. */
@@ -135,7 +149,7 @@ static pb_status choose(bench *x, product_form form, product_shape shape)
     product_trial trials[PRODUCT_LIBRARIES] = {{0}};
     product_library best                    = BY_BLAS;
     for (product_library i = BY_BLAS; i < PRODUCT_LIBRARIES; i++) {
-        if (offers(x->c, form, i)) {
+        if (offers(x->c, form, shape, i)) {
             PB_TRY(try_library(x, form, shape, i, &trials[i].right));
         }
     }
@@ -161,11 +175,20 @@ static pb_status choose_all(bench *x)
     return PB_OK;
 }
 
-/* Full x W^T stands for all products. */
+/* Full x W^T stands for all products, or for those by AMX, and one of the others for these. */
 static pb_status choose_bf16(bench *x)
 {
+    products *p = &x->c->products;
     PB_TRY(choose(x, FORM_NT, SHAPE_FULL));
-    x->c->products = products_all((product_library)x->c->products.by[FORM_NT][SHAPE_FULL]);
+    product_library full = (product_library)p->by[FORM_NT][SHAPE_FULL];
+    product_library rest = full;
+    if (full == BY_AMX) {
+        PB_TRY(choose(x, FORM_NT, SHAPE_FEW));
+        rest = (product_library)p->by[FORM_NT][SHAPE_FEW];
+    }
+    *p                         = products_all(rest);
+    p->by[FORM_NT][SHAPE_FULL] = (uint8_t)full;
+    p->by[FORM_NN][SHAPE_FULL] = (uint8_t)full;
     return PB_OK;
 }
 

@@ -8,8 +8,9 @@ enum { FEW_ROWS = 32 };
 
 static const char letters[] = "bfhpa";
 
-/* More than the noise of a measurement: the CBLAS stays where the others are no faster. */
-static const double WELL_AHEAD = 1.1;
+/* More than noise, so that processes that measure at the same time decide alike; no class of
+ * products was met whose ratio lies near. */
+static const double WELL_AHEAD = 1.3;
 
 product_library products_by(const products *p, bool transpose_a, bool transpose_b, int64_t m)
 {
@@ -21,11 +22,11 @@ product_library products_by(const products *p, bool transpose_a, bool transpose_
 bool products_pick(const product_trial trials[PRODUCT_LIBRARIES], product_library *out)
 {
     bool found  = trials[BY_BLAS].right;
-    double best = found ? trials[BY_BLAS].seconds / WELL_AHEAD : 0.0;
+    double best = trials[BY_BLAS].seconds;
     *out        = BY_BLAS;
     for (product_library i = BY_BLAS + 1; i < PRODUCT_LIBRARIES; i++) {
         bool tried = trials[i].right && trials[i].seconds > 0.0;
-        if (tried && (!found || trials[i].seconds < best)) {
+        if (tried && (!found || trials[i].seconds < best / WELL_AHEAD)) {
             *out  = i;
             best  = trials[i].seconds;
             found = true;

@@ -36,7 +36,7 @@ typedef struct product_trial {
 
 product_library products_by(const products *p, bool transpose_a, bool transpose_b, int64_t m);
 
-/* The fastest right one, if well ahead of the CBLAS or if that is wrong. False: none is right. */
+/* A right one that is well ahead of those before it. False: none is right. */
 bool products_pick(const product_trial trials[PRODUCT_LIBRARIES], product_library *out);
 
 products products_all(product_library library);

@@ -19,10 +19,11 @@ static void the_fastest_is_picked_if_it_is_well_ahead(void **state)
         bool any;
         product_library best;
     } rows[] = {
-        {{{1.0, true}, {0.95, true}}, true, BY_BLAS},
+        {{{1.0, true}, {0.9, true}}, true, BY_BLAS},
         {{{1.0, true}, {0.7, true}}, true, BY_F32},
         {{{1.0, true}, {0.7, true}, {0.5, true}}, true, BY_BF16},
         {{{1.0, true}, {0.7, true}, {0.5, false}}, true, BY_F32}, /* wrong is not fast */
+        {{{1.0, true}, {0.7, true}, {0.6, true}}, true, BY_F32},  /* only well ahead of CBLAS */
         {{{1.0, true}, {0.0, false}}, true, BY_BLAS},
         {{{1.0, false}, {2.0, true}}, true, BY_F32}, /* slow, but right */
         {{{1.0, false}, {0.5, false}}, false, BY_BLAS},
