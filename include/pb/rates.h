@@ -13,7 +13,7 @@
 typedef enum pb_work_kind {
     PB_WORK_TRAIN,   /* FLOP of training steps */
     PB_WORK_FORWARD, /* FLOP of validation and test */
-    PB_WORK_PASSES,  /* passes over a batch; a generated token of a batch is one */
+    PB_WORK_PASSES,  /* passes over a batch; a generated token, or all that drafts have, is one */
     PB_WORK_READ,    /* bytes of the weights that passes for a generated token read */
     PB_WORK_CELLS,   /* 1 of every cell */
     PB_WORK_KINDS
