@@ -14,10 +14,26 @@ void ops_share_backend(pb_backend *be)
     shared = be;
 }
 
-double bench_random(uint64_t salt, uint64_t index)
+static double random_at(uint64_t salt, uint64_t index)
 {
     pb_random stream = pb_random_stream(7, PB_RANDOM_TEST, salt);
     return 2.0 * pb_random_uniform(stream, index) - 1.0;
+}
+
+/* Cases take the same ones again and again. */
+double bench_random(uint64_t salt, uint64_t index)
+{
+    enum { SALTS = 128, KEPT = 1 << 15 };
+    static double kept[SALTS][KEPT];
+    static bool known[SALTS];
+    if (salt >= SALTS || index >= KEPT) {
+        return random_at(salt, index);
+    }
+    for (uint64_t i = 0; !known[salt] && i < KEPT; i++) {
+        kept[salt][i] = random_at(salt, i);
+    }
+    known[salt] = true;
+    return kept[salt][index];
 }
 
 float *bench_at(const pb_tensor *t, int64_t row, int64_t column)
@@ -88,11 +104,12 @@ static pb_status move_all(pb_backend *be, const ports *to, const ports *from)
 void bench_fill_port(const bench *b, const op_port *port, pb_tensor *t, double *dense, double range,
                      uint64_t salt)
 {
+    bool bf16 = is_bf16(b, port);
     for (int64_t i = 0; i < port->rows; i++) {
         for (int64_t j = 0; j < port->columns; j++) {
             int64_t n          = i * port->columns + j;
             float x            = (float)(range * bench_random(salt, (uint64_t)n));
-            x                  = is_bf16(b, port) ? pb_bf16_to_f32(pb_f32_to_bf16(x)) : x;
+            x                  = bf16 ? pb_bf16_to_f32(pb_f32_to_bf16(x)) : x;
             *bench_at(t, i, j) = x;
             if (dense != NULL) {
                 dense[n] = (double)x;

@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-enum { THREADS = 1024, WARPS = THREADS / 32, GROUP = 4 };
+enum { THREADS = 1024, WARPS = THREADS / 32, GROUP = 4, SMALL = 128 };
 
 /* Elements at … at + 3 of a row of n; what lies beyond the end is -infinity. */
 static __device__ __forceinline__ float4 load_group(const float *row, int64_t at, int64_t n,
@@ -57,7 +57,7 @@ static __device__ __forceinline__ float term(float x, float max)
 }
 
 /* The largest over a block, the same in all threads; NaN is passed over. */
-static __device__ __forceinline__ float block_max(float v, float *room)
+template <int COUNT> static __device__ __forceinline__ float block_max(float v, float *room)
 {
     v = device_warp_max(v);
     if (threadIdx.x % 32 == 0) {
@@ -65,7 +65,7 @@ static __device__ __forceinline__ float block_max(float v, float *room)
     }
     __syncthreads();
     v = -INFINITY;
-    for (int w = 0; w < WARPS; w++) {
+    for (int w = 0; w < COUNT; w++) {
         v = fmaxf(v, room[w]);
     }
     __syncthreads();
@@ -90,34 +90,36 @@ static __device__ row_factors row_loss(double *loss, double others, float max, f
 }
 
 /* Of a row without a target. */
+template <int BLOCK>
 static __device__ void no_loss(double *loss, float *row, int64_t n, bool gradient)
 {
     if (threadIdx.x == 0) {
         *loss = 0.0;
     }
-    for (int64_t at = threadIdx.x; gradient && at < n; at += THREADS) {
+    for (int64_t at = threadIdx.x; gradient && at < n; at += BLOCK) {
         row[at] = 0.0f;
     }
 }
 
-__global__ void __launch_bounds__(THREADS)
+template <int BLOCK>
+__global__ void __launch_bounds__(BLOCK)
     cross_entropy_kernel(double *losses, float *logits, int64_t stride, const int32_t *targets,
                          int64_t n, const float *grad_scale)
 {
     bool gradient      = grad_scale != NULL;
-    double *room       = (double *)device_shared(); /* [WARPS] */
-    row_factors *share = (row_factors *)(room + WARPS);
+    double *room       = (double *)device_shared(); /* [BLOCK / 32] */
+    row_factors *share = (row_factors *)(room + BLOCK / 32);
     float *row         = logits + blockIdx.x * stride;
     int32_t target     = targets[blockIdx.x];
     bool aligned       = is_aligned(row);
     if (target < 0) { /* the whole block */
-        no_loss(&losses[blockIdx.x], row, n, gradient);
+        no_loss<BLOCK>(&losses[blockIdx.x], row, n, gradient);
         return;
     }
     float own = row[target];
     float max = -INFINITY;
     float sum = 0.0f;
-    for (int64_t at = (int64_t)threadIdx.x * GROUP; at < n; at += THREADS * GROUP) {
+    for (int64_t at = (int64_t)threadIdx.x * GROUP; at < n; at += BLOCK * GROUP) {
         float4 v  = without(load_group(row, at, n, aligned), at, target);
         float top = fmaxf(fmaxf(v.x, v.y), fmaxf(v.z, v.w));
         if (top > max) {
@@ -126,9 +128,9 @@ __global__ void __launch_bounds__(THREADS)
         }
         sum += (term(v.x, max) + term(v.y, max)) + (term(v.z, max) + term(v.w, max));
     }
-    float all     = fmaxf(block_max(max, (float *)room), own);
+    float all     = fmaxf(block_max<BLOCK / 32>(max, (float *)room), own);
     double others = (double)sum * exp((double)max - (double)all);
-    others        = device_block_sum<WARPS>(others, room);
+    others        = device_block_sum<BLOCK / 32>(others, room);
     if (threadIdx.x == 0) {
         *share = row_loss(&losses[blockIdx.x], others, all, own, gradient ? *grad_scale : 0.0f);
     }
@@ -137,7 +139,7 @@ __global__ void __launch_bounds__(THREADS)
         return;
     }
     row_factors f = *share;
-    for (int64_t at = (int64_t)threadIdx.x * GROUP; at < n; at += THREADS * GROUP) {
+    for (int64_t at = (int64_t)threadIdx.x * GROUP; at < n; at += BLOCK * GROUP) {
         float4 v = load_group(row, at, n, aligned);
         v.x      = at == target ? f.own : expf(v.x - f.max) * f.factor;
         v.y      = at + 1 == target ? f.own : expf(v.y - f.max) * f.factor;
@@ -154,9 +156,12 @@ extern "C" cudaError_t launch_cross_entropy(double *losses, float *logits, int64
     if (rows == 0) {
         return cudaSuccess;
     }
-    return device_launch("cross_entropy", cross_entropy_kernel, dim3((unsigned)rows), dim3(THREADS),
-                         WARPS * sizeof(double) + sizeof(row_factors), stream, losses, logits,
-                         stride, targets, columns, grad_scale);
+    /* Threads that have no element add zeros: fewer of them give the same bits. */
+    int threads = columns <= SMALL * GROUP ? SMALL : THREADS;
+    auto kernel = threads == SMALL ? cross_entropy_kernel<SMALL> : cross_entropy_kernel<THREADS>;
+    return device_launch("cross_entropy", kernel, dim3((unsigned)rows), dim3((unsigned)threads),
+                         (size_t)threads / 32 * sizeof(double) + sizeof(row_factors), stream,
+                         losses, logits, stride, targets, columns, grad_scale);
 }
 
 /* One thread adds, in order; the others fetch what comes next. */
