@@ -312,7 +312,7 @@ class Rules(unittest.TestCase):
         self.assertEqual(self.violations({**commands, "README.md": "| `run GRID.cfg` | runs |\n"}),
                          [])
         self.one({**commands, "README.md": "none\n"}, "lacks 'run'")
-        self.one({**commands, "README.md": "| `run` | x |\n| `fly` | x |\n"}, "no command 'fly'")
+        self.one({**commands, "README.md": "| `run` | x |\n| `fly` | x |\n"}, "'fly' is not a command")
         self.one({"CONTRIBUTING.md": "Copy `src/base/gone.c`.\n"}, "no 'src/base/gone.c'")
         self.one({"INSTALL.md": "Run `jobs/gone`.\n"}, "no 'jobs/gone'")
 
