@@ -154,6 +154,20 @@ out:
     return status;
 }
 
+pb_status hdf_reopen(const char *path, hid_t *file)
+{
+    hid_t access     = -1;
+    pb_status status = PB_OK;
+
+    PB_TRY(hdf_close(file));
+    TRY_HDF5(status, access = H5Pcreate(H5P_FILE_ACCESS), out);
+    TRY_HDF5(status, H5Pset_libver_bounds(access, H5F_LIBVER_EARLIEST, H5F_LIBVER_V18), out);
+    TRY_HDF5(status, *file = H5Fopen(path, H5F_ACC_RDWR, access), out);
+out:
+    hdf_release(&access);
+    return status;
+}
+
 pb_status hdf_group_create(hid_t parent, const char *name, hid_t *out)
 {
     const unsigned order = H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED;

@@ -31,6 +31,8 @@ pb_status hdf_create(const char *path, hid_t *file) PB_MUST_USE;
 pb_status hdf_image(hid_t file, void **bytes, size_t *size) PB_MUST_USE;
 /* Closes a file that was written; failures to store the last bytes appear here. */
 pb_status hdf_close(hid_t *file) PB_MUST_USE;
+/* Closes a file that is written and opens it again. */
+pb_status hdf_reopen(const char *path, hid_t *file) PB_MUST_USE;
 
 pb_status hdf_group_create(hid_t parent, const char *name, hid_t *group) PB_MUST_USE;
 pb_status hdf_group_open(hid_t parent, const char *name, hid_t *group) PB_MUST_USE;

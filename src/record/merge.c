@@ -369,16 +369,22 @@ out:
     return status;
 }
 
+/* HDF5 remembers every gap in a file that it has open, some thousand bytes for each cell. */
+enum { REOPENED_AFTER = 1000 };
+
 static pb_status write_cell(void *file, const pb_record *whole)
 {
     return cell_write(*(hid_t *)file, whole);
 }
 
-static pb_status write_cells(hid_t file, const pb_results *results)
+static pb_status write_cells(const char *path, hid_t *file, const pb_results *results)
 {
     for (int64_t i = 0; i < results->count; i++) {
         PB_TRY(pb_stop_check());
-        PB_TRY(pb_record_visit(&results->records[i], write_cell, &file));
+        if (i > 0 && i % REOPENED_AFTER == 0) {
+            PB_TRY(hdf_reopen(path, file));
+        }
+        PB_TRY(pb_record_visit(&results->records[i], write_cell, file));
     }
     return PB_OK;
 }
@@ -408,7 +414,8 @@ static pb_status write_root(hid_t file, const pb_results *results, const pb_resu
     return nexus_default(file, first_plot(results, pscp));
 }
 
-static pb_status write_file(hid_t file, const pb_results *results, const pb_results_pscp *pscp)
+/* All but the cells. */
+static pb_status write_tables(hid_t file, const pb_results *results, const pb_results_pscp *pscp)
 {
     pb_results_settings settings = {0};
 
@@ -420,10 +427,7 @@ static pb_status write_file(hid_t file, const pb_results *results, const pb_resu
     }
     pb_results_settings_clear(&settings);
     PB_TRY(status);
-    if (pscp != NULL) {
-        PB_TRY(pscp_write(file, results, pscp));
-    }
-    return PB_FRAME(write_cells(file, results));
+    return pscp != NULL ? pscp_write(file, results, pscp) : PB_OK;
 }
 
 pb_status pb_results_write(const pb_results *results, const pb_results_pscp *pscp, const char *path)
@@ -437,7 +441,8 @@ pb_status pb_results_write(const pb_results *results, const pb_results_pscp *psc
     PB_TRY_GOTO(status, pb_path_make_directories(folder), out);
     PB_TRY_GOTO(status, pb_file_temporary_create(path, &temporary), out);
     PB_TRY_GOTO(status, hdf_create(temporary, &file), err_file);
-    PB_TRY_GOTO(status, write_file(file, results, pscp), err_file);
+    PB_TRY_GOTO(status, write_tables(file, results, pscp), err_file);
+    PB_TRY_GOTO(status, write_cells(temporary, &file, results), err_file);
     PB_TRY_GOTO(status, hdf_close(&file), err_file);
     PB_TRY_GOTO(status, seal_file(temporary), err_file);
     PB_TRY_GOTO(status, pb_file_commit(temporary, path), out);
