@@ -301,6 +301,37 @@ pb_status attempts_collect(const folder *f)
     return status;
 }
 
+static bool is_running(const char *name)
+{
+    size_t length = strlen(name);
+    return length > strlen(RUNNING) && strcmp(name + length - strlen(RUNNING), RUNNING) == 0;
+}
+
+/* The lock is released after the file is gone: nobody can have it by then. */
+static pb_status remove_file(void *context, const char *path, const char *name)
+{
+    pb_file_lock *lock = NULL;
+    bool held          = false;
+    (void)context;
+    PB_TRY(is_running(name) ? pb_file_lock_try(path, &lock, &held) : PB_OK);
+    if (!held) {
+        (void)unlink(path);
+    }
+    pb_file_lock_release(lock);
+    return PB_OK;
+}
+
+void attempts_clear(const folder *f)
+{
+    char *marks      = NULL;
+    pb_status status = pb_path_join(f->path, FOLDER, &marks);
+    if (status == PB_OK && pb_path_is_directory(marks) && !(f->lockless && f->shared)) {
+        status = pb_path_each(marks, NULL, remove_file, NULL);
+    }
+    pb_memory_free(marks);
+    pb_ignore(status, "what is left in " FOLDER " counts nothing");
+}
+
 static pb_status note_name(void *context, const char *name, const char *who)
 {
     int32_t number = 0;
@@ -310,11 +341,10 @@ static pb_status note_name(void *context, const char *name, const char *who)
 
 static pb_status note_file(void *context, const char *path, const char *name)
 {
-    size_t length = strlen(name);
     if (pb_file_is_temporary(name)) {
         return PB_OK;
     }
-    if (length > strlen(RUNNING) && strcmp(name + length - strlen(RUNNING), RUNNING) == 0) {
+    if (is_running(name)) {
         return each_name(path, note_name, context);
     }
     return note_name(context, name, NULL);

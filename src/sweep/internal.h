@@ -154,6 +154,8 @@ void attempts_forget(const char *directory, const pb_cell *cell);
 /* Counts the attempts of processes that went down. Without locks nothing shows whether a process of
  * another job has: then it counts nothing beside other jobs. */
 pb_status attempts_collect(const folder *f) PB_MUST_USE;
+/* Of a sweep whose cells are all over: removes all but the files of processes that live. */
+void attempts_clear(const folder *f);
 /* Cells that run, or that ran when their process went down. */
 pb_status attempts_count(const char *directory, int64_t *out) PB_MUST_USE;
 

@@ -476,6 +476,9 @@ static pb_status run_rounds(job *j, const pb_grid_job *grid_job, pb_grid_summary
     if (first && !j->folder.last) {
         PB_TRY(tell_of_others(j, summary->left));
     }
+    if (first && j->folder.last && summary->left == 0) {
+        attempts_clear(&j->folder);
+    }
     return PB_OK;
 }
 

@@ -101,6 +101,13 @@ class Jobs(case.Case):
         self.assertEqual(len(set(self.packed())), self.whole)
         self.check(expected)
 
+    def test_what_a_job_leaves_that_is_killed_between_cells_is_removed(self):
+        """It has nothing that anybody could take over."""
+        process = self.start_beside()
+        world.write(os.path.join(self.output, "attempts", "gone.1.0.running"), "process 1 on gone\nend\n")
+        self.expect(program.finish(process), 0)
+        self.check(None)
+
     def test_a_killed_job_is_taken_over(self):
         expected = self.alone()
         killed, _ = self.start_in_a_cell()
