@@ -28,9 +28,7 @@ class Runs(case.Case):
     def setUp(self):
         super().setUp()
         self.grid = self.world.grid([self.world.model()], [self.world.dataset()], METHODS, rest=self.settings)
-        clean = os.path.join(self.folder, "clean")
-        self.run_grid(self.grid, 0, clean, *self.device)
-        self.expected = self.digest(os.path.join(clean, "tiny.h5"))
+        self.expected = self.undisturbed(self.grid, *self.device)
         self.below = [os.path.join(self.output, "checkpoints")]
 
     def checkpoints(self):

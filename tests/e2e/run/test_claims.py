@@ -26,11 +26,6 @@ class Jobs(case.Case):
         self.grid = self.world.grid([self.world.model()], [self.world.dataset()], self.methods, (1, 2, 3), rest=REST)
         self.whole = 15
 
-    def alone(self, *more):
-        output = os.path.join(self.folder, "alone")
-        self.run_grid(self.grid, 0, output, *more)
-        return self.digest(os.path.join(output, "tiny.h5"))
-
     def start(self, *more, ranks=None):
         process = program.start(["run", self.grid, "-o", self.output, *more], ranks)
         self.addCleanup(program.kill_session, process)
@@ -76,7 +71,7 @@ class Jobs(case.Case):
         return re.findall(r"(good/pairs/\S+) done,", result.err)
 
     def test_three_jobs_do_each_cell_once(self):
-        expected = self.alone()
+        expected = self.undisturbed(self.grid)
         for how in ("run.gang=1", "run.gang=2", PACKED):
             with self.subTest(how):
                 jobs = [self.start("--set", how, ranks=ranks) for ranks in (None, None, 2)]
@@ -90,7 +85,7 @@ class Jobs(case.Case):
                 shutil.rmtree(self.output)
 
     def test_a_killed_job_leaves_its_pack_to_the_others(self):
-        expected, jobs = self.alone(), []
+        expected, jobs = self.undisturbed(self.grid), []
         for count in (1, 2):
             jobs.append(self.start("--set", PACKED, ranks=count))
             while len(self.packed()) < count:
@@ -109,7 +104,7 @@ class Jobs(case.Case):
         self.check(None)
 
     def test_a_killed_job_is_taken_over(self):
-        expected = self.alone()
+        expected = self.undisturbed(self.grid)
         killed, _ = self.start_in_a_cell()
         other = self.start_beside()
         program.kill_session(killed)
@@ -125,7 +120,7 @@ class Jobs(case.Case):
 
     def test_claims_of_another_node_expire(self):
         """Also when the clock of its file system was ahead: then the others see that the heartbeat stays as it is."""
-        expected = self.alone()
+        expected = self.undisturbed(self.grid)
         for age in (0, -86400):
             with self.subTest(age=age):
                 killed, path = self.start_in_a_cell()
@@ -173,7 +168,7 @@ class Jobs(case.Case):
             self.expect(program.finish(job), 0)
 
     def test_a_stopped_job_gives_its_cells_back(self):
-        expected = self.alone()
+        expected = self.undisturbed(self.grid)
         first, _ = self.start_in_a_cell()
         second = self.start_beside()
         os.kill(first.pid, signal.SIGUSR1)
@@ -198,7 +193,7 @@ class Jobs(case.Case):
         rest = "train = { batch = 4; max_steps = 8; evaluate_share = 0.25; };\ndata = { validation_share = 0.25; };\n"
         self.grid = self.world.grid(["good"], ["pairs"], ["none", vary], (1, 2, 3), rest=rest,
                                     sweep="  search = { rungs = [25, 50]; keep = 0.5; };")
-        expected = self.alone()
+        expected = self.undisturbed(self.grid)
         jobs = [self.start(), self.start(ranks=2)]
         did = [self.done(self.expect(program.finish(job), 0)) for job in jobs]
         self.assertEqual(sorted(did[0] + did[1]), sorted(set(did[0] + did[1])))

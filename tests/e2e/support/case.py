@@ -23,6 +23,7 @@ class Case(unittest.TestCase):
     """A separate folder per test, removed at the end."""
 
     maxDiff = None
+    undisturbed_digests = {}
 
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="peftbench-")
@@ -58,6 +59,15 @@ class Case(unittest.TestCase):
         result = self.expect(program.run(["report", path, "--digest"]), 0)
         self.assertRegex(result.out, r"^[0-9a-f]{64}\n$")
         return result.out.strip()
+
+    def undisturbed(self, grid, *more):
+        """The digest of a run of its own; made once for all tests of a class with such a grid, whose models and data are the same."""
+        key = (type(self), world.read(grid), more)
+        if key not in Case.undisturbed_digests:
+            output = os.path.join(self.folder, "undisturbed")
+            self.run_grid(grid, 0, output, *more)
+            Case.undisturbed_digests[key] = self.digest(os.path.join(output, "tiny.h5"))
+        return Case.undisturbed_digests[key]
 
     def cells(self, name="tiny", output=None):
         """Cells of the merged file by key; none twice, and the whole file can be read by h5dump."""
