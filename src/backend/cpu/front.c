@@ -192,6 +192,20 @@ static pb_status choose_bf16(bench *x)
     return PB_OK;
 }
 
+/* Every backend of the process has the choice of the first: their bits are the same. */
+static pb_status choose_bf16_once(bench *x)
+{
+    static products chosen;
+    static bool known;
+    if (!known) {
+        PB_TRY(choose_bf16(x));
+        chosen = x->c->products;
+        known  = true;
+    }
+    x->c->products = chosen;
+    return PB_OK;
+}
+
 /* A choice made before, on this machine or another. */
 static pb_status check_all(bench *x)
 {
@@ -286,7 +300,7 @@ pb_status cpu_use_dtype(pb_backend *be, pb_dtype dtype)
     cpu *c = (cpu *)be;
     PB_TRY(open_again(c, dtype == PB_DTYPE_BF16));
     if (dtype == PB_DTYPE_BF16 && (c->onednn != NULL || panel_amx_is_here())) {
-        return settle(c, choose_bf16);
+        return settle(c, choose_bf16_once);
     }
     describe(c);
     return PB_OK;
