@@ -108,7 +108,7 @@ bool method_case_is_first(int index)
 
 int method_case_step(void)
 {
-    return strcmp(device_name(), "cuda") == 0 ? 5 : 1;
+    return strcmp(device_name(), "cuda") == 0 ? 7 : 1;
 }
 
 const char *method_case_text(const method_case *c)

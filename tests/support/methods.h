@@ -16,7 +16,7 @@ int method_case_count(void);
 const method_case *method_case_at(int index);
 bool method_case_is_first(int index); /* of its method */
 
-/* The distance of the cases that suites with many passes take: 1, or 5 over `cuda` without a
+/* The distance of the cases that suites with many passes take: 1, or 7 over `cuda` without a
  * device, where a pass takes some fifty times as long. */
 int method_case_step(void);
 
