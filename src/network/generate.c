@@ -250,20 +250,14 @@ static void place_keys(generation *g, const pb_forest *forest)
     }
 }
 
-/* A prepared pass. */
-typedef struct queued {
-    pb_network *net;
-    const pass *pass;
-} queued;
-
 /* The pass, and the most probable next id of all wanted rows, in chunks of logits. */
 static pb_status run_queued(void *context)
 {
-    const queued *q = context;
-    pb_network *net = q->net;
-    scratch *s      = &net->scratch;
-    int64_t outs    = q->pass->shape.outs;
-    int64_t chunk   = s->logits.shape[0];
+    const prepared *q = context;
+    pb_network *net   = q->net;
+    scratch *s        = &net->scratch;
+    int64_t outs      = q->pass->shape.outs;
+    int64_t chunk     = s->logits.shape[0];
     PB_TRY(network_body_forward(net, q->pass));
     PB_TRY(network_head_norm(net, q->pass));
     for (int64_t first = 0; first < outs; first += chunk) {
@@ -290,7 +284,7 @@ typedef struct step_key {
 static pb_status choose(generation *g, pass *p, bool recurs)
 {
     pb_network *net = g->net;
-    queued q        = {net, p};
+    prepared q      = {net, p};
     PB_TRY(network_prepare(net, p));
     network_warn_of_positions(net, p);
     step_key key   = {p->own, p->cache->keys[0].data, p->cache->keys[0].shape[0]};

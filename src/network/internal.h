@@ -218,6 +218,12 @@ typedef struct generate_rows {
     int64_t all;
 } generate_rows;
 
+/* A pass that was prepared, for pb_repeat. */
+typedef struct prepared {
+    pb_network *net;
+    const pass *pass;
+} prepared;
+
 /* On failure rows may have ids that are to be freed. */
 pb_status network_generate_cached(pb_network *net, const generate_rows *rows,
                                   const pb_generate_options *options,

@@ -242,16 +242,10 @@ const pb_tensor *pb_network_losses(const pb_network *net)
     return &net->label_losses;
 }
 
-/* A prepared pass. */
-typedef struct train_pass {
-    pb_network *net;
-    const pass *pass;
-} train_pass;
-
 static pb_status run_train_pass(void *context)
 {
-    const train_pass *t = context;
-    pb_network *net     = t->net;
+    const prepared *t = context;
+    pb_network *net   = t->net;
     PB_TRY(forward_loss(net, t->pass));
     for (int64_t i = 0; i < t->pass->part_count; i++) {
         const pass_part *part = &t->pass->parts[i];
@@ -265,7 +259,7 @@ static pb_status run_train_pass(void *context)
 /* Its parts say all that its operations depend on. */
 pb_status network_train_pass(pb_network *net, pass *p)
 {
-    train_pass t        = {net, p};
+    prepared t          = {net, p};
     p->context.training = true;
     PB_TRY(network_prepare(net, p));
     network_warn_of_positions(net, p);
