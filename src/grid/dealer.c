@@ -13,8 +13,8 @@
  *
  * While there is nothing to deal to a rank, its question waits for an answer as long as another
  * rank may give a gang back or lose a helper; NONE is the answer when no gang is led any more, or
- * to a rank that has to leave and says so by WITHDRAW. A signal to any rank is told to rank 0, and
- * by it to all, by STOP.
+ * to a rank that has to leave and says so by WITHDRAW. A rank that gets a signal reports it to rank
+ * 0, which passes it on to all by STOP.
  *
  * Every other rank ends with LEAVE, which gives back a gang it was dealt but has not begun, and
  * waits for BYE; after that no message is in flight between two ranks. Rank 0 leaves last. */

@@ -178,15 +178,18 @@ static void check_rows(const char *choice, pb_dtype dtype)
     free(x);
 }
 
-static bool has_amx(void)
+/* As for a recorded choice; without what it needs that is an error that names the remedy. */
+static bool is_here(const char *choice, pb_dtype dtype, const char *needs)
 {
     pb_backend *be = NULL;
     assert_ok(pb_backend_open("cpu", 0, 1, &be));
-    assert_ok(pb_backend_use_dtype(be, PB_DTYPE_BF16));
-    pb_status status = pb_backend_use_products(be, "nt=aa nn=aa tn=pp");
+    assert_ok(pb_backend_use_dtype(be, dtype));
+    pb_status status = pb_backend_use_products(be, choice);
     if (status != PB_OK) {
         assert_int_equal(status, PB_ERR_CONFIG);
-        assert_non_null(strstr(pb_error_message(), "needs AMX"));
+        assert_non_null(strstr(pb_error_message(), needs));
+        assert_non_null(strstr(pb_error_message(), "\"blas\""));
+        assert_string_equal(pb_backend_products(be), "nt=bb nn=bb tn=bb");
         pb_error_clear();
     }
     pb_backend_close(be);
@@ -199,40 +202,22 @@ static void own_kernels_multiply_right_and_rows_do_not_depend_on_others(void **s
     check_library("nt=pp nn=pp tn=pp", PB_DTYPE_F32);
     check_library("nt=pp nn=pp tn=pp", PB_DTYPE_BF16);
     check_rows("nt=pp nn=pp tn=pp", PB_DTYPE_F32);
-    if (has_amx()) {
+    if (is_here("nt=aa nn=aa tn=pp", PB_DTYPE_BF16, "needs AMX")) {
         check_library("nt=aa nn=aa tn=aa", PB_DTYPE_BF16);
         check_rows("nt=aa nn=aa tn=aa", PB_DTYPE_BF16);
     }
-}
-
-/* As for a recorded choice; without oneDNN that is an error that names the remedy. */
-static bool is_here(const char *choice, pb_dtype dtype)
-{
-    pb_backend *be = NULL;
-    assert_ok(pb_backend_open("cpu", 0, 1, &be));
-    assert_ok(pb_backend_use_dtype(be, dtype));
-    pb_status status = pb_backend_use_products(be, choice);
-    if (status != PB_OK) {
-        assert_int_equal(status, PB_ERR_CONFIG);
-        assert_non_null(strstr(pb_error_message(), "needs oneDNN"));
-        assert_non_null(strstr(pb_error_message(), "\"blas\""));
-        assert_string_equal(pb_backend_products(be), "nt=bb nn=bb tn=bb");
-        pb_error_clear();
-    }
-    pb_backend_close(be);
-    return status == PB_OK;
 }
 
 static void every_library_multiplies_alike_on_any_threads(void **state)
 {
     (void)state;
     check_library("nt=bb nn=bb tn=bb", PB_DTYPE_F32);
-    if (!is_here("nt=ff nn=ff tn=ff", PB_DTYPE_F32)) {
+    if (!is_here("nt=ff nn=ff tn=ff", PB_DTYPE_F32, "needs oneDNN")) {
         skip();
     }
     check_library("nt=ff nn=ff tn=ff", PB_DTYPE_F32);
     check_library("nt=fb nn=bf tn=fb", PB_DTYPE_BF16);
-    if (is_here("nt=hh nn=hh tn=hh", PB_DTYPE_BF16)) {
+    if (is_here("nt=hh nn=hh tn=hh", PB_DTYPE_BF16, "needs oneDNN")) {
         check_library("nt=hh nn=fh tn=hb", PB_DTYPE_BF16);
     }
 }

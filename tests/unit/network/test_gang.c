@@ -254,8 +254,8 @@ static void four_methods_have_the_bits_that_they_have_alone(void **state)
     }
 }
 
-/* Dropout draws anew for each of the members. Where parts ride, two ride in the forward alone, two
- * in both directions, and the last one's does not. */
+/* Each member has dropout masks of its own. Where parts ride, two do so in the forward pass only,
+ * two in both directions, and the last does not. */
 static const method_case like[] = {
     {"lora", "r = 8; dropout = 0.3;"}, {"lora", "r = 16; dropout = 0.1;"},
     {"lora", "r = 8; dropout = 0.0;"}, {"lora", "r = 16; dropout = 0.0;"},
